@@ -1,0 +1,131 @@
+"""The frozen records that travel between the rooms of the scanner and to the web.
+
+Paths in records are relative to the data root, with ``/`` between their parts and no leading ``/``
+(``frames/v_abc/000123.jpg``; the data root itself is ``""``). Times of files are nanoseconds since the
+epoch, times of database rows microseconds since the epoch, both as integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+
+
+class AssetType(IntEnum):
+    """What an asset is; the integer is what the index stores."""
+
+    PRODUCT_IMAGE = 0
+    VIDEO_FRAME = 1
+
+    @property
+    def wire(self) -> str:
+        """The name in answers: ``product_image`` or ``video_frame``."""
+        return self.name.lower()
+
+
+class Feature(IntEnum):
+    """The file of an asset that is meant; ``IMAGE`` is the source file, the others are artifacts."""
+
+    IMAGE = 0
+    SEGMENT = 1
+    EMBEDDING = 2
+    KEYPOINTS = 3
+
+    @property
+    def wire(self) -> str:
+        """The name in answers: ``image``, ``segment``, ``embedding`` or ``keypoints``."""
+        return self.name.lower()
+
+
+ARTIFACTS = (Feature.SEGMENT, Feature.EMBEDDING, Feature.KEYPOINTS)
+
+
+class Kind(StrEnum):
+    """The kinds of finding (the disagreements between claim, disk and content)."""
+
+    MISSING = "missing"
+    MISPLACED = "misplaced"
+    UNRECORDED = "unrecorded"
+    EMPTY = "empty"
+    CORRUPT = "corrupt"
+    STALE = "stale"
+    ORPHAN = "orphan"
+    OUTSIDE = "outside"
+    DUPLICATE = "duplicate"
+    SUSPECT = "suspect"
+
+
+class Entry(NamedTuple):
+    """A regular file as a directory listing showed it (a file symlink shows what it points to)."""
+
+    name: str
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    link: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A row of ``jobs``. ``time_us`` is the row's database time; ``percent`` is finite or None."""
+
+    job_id: str
+    phase: str | None = None
+    percent: float | None = None
+    time_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRow:
+    """A row of ``products``."""
+
+    product_id: str
+    job_id: str | None = None
+    title: str | None = None
+    time_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRow:
+    """A row of ``videos``. ``job_id`` counts only where there is no ``job_videos`` table."""
+
+    video_id: str
+    job_id: str | None = None
+    platform: str | None = None
+    url: str | None = None
+    title: str | None = None
+    duration_s: int | float | None = None
+    time_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipRow:
+    """A row of ``job_videos``: the video is in the job."""
+
+    job_id: str
+    video_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRow:
+    """A row of ``product_images`` or ``video_frames``: what the database claims about one asset.
+
+    The four paths are as the database has them (None for null or an empty text), before ``path_map``.
+    ``embedding_in_db`` is true where the embedding column is not text and not null.
+    """
+
+    type: AssetType
+    asset_id: str
+    owner_id: str | None = None
+    ts: float | None = None
+    local_path: str | None = None
+    segment: str | None = None
+    embedding: str | None = None
+    keypoints: str | None = None
+    embedding_in_db: bool = False
+    time_us: int | None = None
+
+
+PipelineRow = JobRow | ProductRow | VideoRow | MembershipRow | AssetRow

@@ -1,0 +1,1 @@
+"""Serves what the scanner found: read-only polling endpoints over the index."""
