@@ -129,3 +129,131 @@ class AssetRow:
 
 
 PipelineRow = JobRow | ProductRow | VideoRow | MembershipRow | AssetRow
+
+
+# --- what the queries answer -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is asked for; ``limit`` is at least 1, ``offset`` at least 0."""
+
+    limit: int
+    offset: int
+    sort_by: str
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """The snapshot of one job; ``updated_us`` is None where nothing in it has a time."""
+
+    job_id: str
+    phase: str
+    percent: float
+    products: int
+    videos: int
+    images: int
+    frames: int
+    updated_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureCounts:
+    """How many assets of one type there are, and how many have each artifact."""
+
+    total: int = 0
+    segment: int = 0
+    embedding: int = 0
+    keypoints: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobSummary:
+    """The feature counts of one job."""
+
+    job_id: str
+    product_images: FeatureCounts
+    video_frames: FeatureCounts
+    updated_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewFrame:
+    """The frame that stands for a video: paths relative to the data root."""
+
+    frame_id: str
+    ts: float | None
+    image_path: str
+    segment_path: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoItem:
+    """A video of a job; the last two only where ``include=urls`` asked for them."""
+
+    video_id: str
+    platform: str | None
+    url: str | None
+    title: str | None
+    duration_s: int | float | None
+    frames_count: int
+    updated_us: int | None
+    first_image_path: str | None = None
+    preview: PreviewFrame | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssetItem:
+    """A listed asset: one image file on disk and its artifacts.
+
+    ``image_updated_us`` is the time that lists of frames and images show, ``updated_us`` the one of
+    feature lists. A path is None where the artifact is not there or is corrupt; ``has_embedding`` may
+    be true without a path where the database itself holds the vector.
+    """
+
+    type: AssetType
+    asset_id: str
+    owner_id: str | None
+    ts: float | None
+    title: str | None
+    image_path: str
+    segment_path: str | None
+    embedding_path: str | None
+    keypoints_path: str | None
+    has_segment: bool
+    has_embedding: bool
+    has_keypoints: bool
+    image_updated_us: int
+    updated_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindingItem:
+    """One published disagreement; ``path`` is relative to the data root, times in microseconds."""
+
+    job_id: str | None
+    type: AssetType
+    asset_id: str
+    feature: Feature
+    kind: Kind
+    path: str | None
+    claimed_path: str | None
+    detail: str
+    since_us: int
+    seen_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What verification knows about one job, or about everything (``job_id`` None)."""
+
+    job_id: str | None
+    assets: int
+    findings: dict[Kind, dict[Feature, int]]
+    total: int
+    checked: dict[Feature, int]
+    pending: dict[Feature, int]
+    unchecked: dict[Feature, int]
+    withheld: int
+    last_pass_us: int | None
