@@ -1,0 +1,123 @@
+"""How a path in the pipeline database becomes a path below the data root, by its text alone.
+
+A prefix of ``path_map`` is replaced first, relative paths are joined to the data root, and ``.``, ``..`` and
+``//`` are then resolved lexically: the disk is never asked, so that a dead mount cannot hold up the mirror.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Mapping
+
+from scanner.pattern import WILDCARD, encodable
+
+_CACHE_SIZE = 50_000
+
+
+class ClaimPaths:
+    """Resolves claimed paths; remembers the directories it has seen. For one thread.
+
+    ``root`` is the data root as configured. ``path_map`` maps a prefix as the pipeline writes it to where
+    that lies here; a prefix ends where a part of the path ends (``/app/data`` is no prefix of
+    ``/app/database``), and the longest that fits counts.
+    """
+
+    def __init__(self, root: str, path_map: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        self._root = _without_dots(_parts(os.path.abspath(root)))
+        pairs = path_map.items() if isinstance(path_map, Mapping) else path_map
+        self._map = {_parts(prefix): self._joined(_parts(target)) for prefix, target in pairs}
+        self._lengths = sorted({len(prefix) for prefix in self._map}, reverse=True)
+        # A name that ends a prefix may be replaced itself; every other name stays what it is.
+        self._special = {"", ".", ".."} | {prefix[-1] for prefix in self._map if prefix}
+        self._plain = next(name for n in itertools.count(1) if (name := "x" * n) not in self._special)
+        self._folders: dict[str, str | None] = {}
+
+    def resolve(self, claimed: str) -> str | None:
+        """The path relative to the data root, or None where the claim lies outside.
+
+        Outside is also the data root itself, and what no path can be: text with a NUL or a lone surrogate.
+        """
+        cut = claimed.rfind("/") + 1
+        name = claimed[cut:]
+        if name in self._special:
+            return self._resolve(claimed)
+        head = claimed[:cut]
+        try:
+            folder = self._folders[head]
+        except KeyError:
+            folder = self._remember(head)
+        if folder is None or WILDCARD in name or not encodable(name):
+            return None
+        return folder + name
+
+    def _remember(self, head: str) -> str | None:
+        """What to put before a name behind ``head``; None where nothing behind it lies below the root."""
+        if len(self._folders) >= _CACHE_SIZE:
+            self._folders.clear()
+        inside = self._resolve(head + self._plain)
+        folder = None if inside is None else inside.removesuffix(self._plain)
+        self._folders[head] = folder
+        return folder
+
+    def _resolve(self, claimed: str) -> str | None:
+        if WILDCARD in claimed or not encodable(claimed):
+            return None
+        parts = _without_dots(self._mapped(_parts(claimed)))
+        depth = len(self._root)
+        if len(parts) <= depth or parts[:depth] != self._root:
+            return None
+        return "/".join(parts[depth:])
+
+    def _mapped(self, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """The absolute parts of a claim: its longest mapped prefix replaced, or joined to the root."""
+        for length in self._lengths:
+            target = self._map.get(parts[:length])
+            # An empty prefix stands for the relative claims.
+            if target is not None and (length or parts[:1] != ("/",)):
+                return target + parts[length:]
+        return self._joined(parts)
+
+    def _joined(self, parts: tuple[str, ...]) -> tuple[str, ...]:
+        return parts if parts[:1] == ("/",) else self._root + parts
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """The parts of a path without empty ones and ``.``; those of an absolute path begin with ``/``."""
+    parts = tuple([part for part in path.split("/") if part and part != "."])
+    return ("/", *parts) if path.startswith("/") else parts
+
+
+def _without_dots(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Absolute parts with each ``..`` resolved; there is nothing above ``/``."""
+    if ".." not in parts:
+        return parts
+    kept: list[str] = []
+    for part in parts:
+        if part != "..":
+            kept.append(part)
+        elif len(kept) > 1:
+            kept.pop()
+    return tuple(kept)
+
+
+# --- naming a prefix that is not mounted ------------------------------------------------------------
+
+
+def first_parts(claimed: str, count: int = 1) -> str:
+    """The first ``count`` directories of a claimed path: what claims are grouped by to find a wrong prefix.
+
+    ``/app/data/x.jpg`` gives ``/app``, then ``/app/data``; the last part is a file's name and never counts.
+    """
+    slash = "/" if claimed.startswith("/") else ""
+    return slash + "/".join(claimed[len(slash) :].split("/")[:-1][:count])
+
+
+def common_prefix(paths: Iterable[str]) -> str:
+    """The longest directory that all claimed paths lie in: whole parts, ``""`` where there is none."""
+    folders = (path.rpartition("/")[0].split("/") if "/" in path else [] for path in paths)
+    shared = next(folders, [])
+    for folder in folders:
+        same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(shared, folder, strict=False))
+        shared = [part for part, _ in same]
+    return "/" if shared == [""] else "/".join(shared)
