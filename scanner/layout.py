@@ -184,15 +184,16 @@ class Layout:
         self._rules = _rules(config)
         self._all = self._matchers(self._rules)
         self._artifacts = self._matchers([rule for rule in self._rules if not rule.is_image])
-        self._images = {
-            kind: sorted((r for r in self._rules if r.is_image and r.type is kind), key=_order)
-            for kind in _TYPES
+        self._images: dict[AssetType, list[tuple[Rule, Template | None]]] = {kind: [] for kind in _TYPES}
+        self._wanted: dict[tuple[AssetType, Feature], list[Template]] = {
+            (kind, feature): [] for kind in _TYPES for feature in ARTIFACTS
         }
-        self._wanted = {
-            (kind, feature): tuple(r.pattern for r in self._rules if (r.type, r.feature) == (kind, feature))
-            for kind in _TYPES
-            for feature in ARTIFACTS
-        }
+        for rule in sorted(self._rules, key=_order):
+            if rule.is_image:
+                self._images[rule.type].append((rule, rule.id_source()))
+        for rule in self._rules:
+            if not rule.is_image:
+                self._wanted[rule.type, rule.feature].append(rule.pattern.template)
         self.roots = _roots(self._rules)
 
     def _matchers(self, rules: Sequence[Rule]) -> dict[int, _Matcher]:
@@ -216,14 +217,13 @@ class Layout:
 
     def image_names(self, type: AssetType, path: str) -> ImageNames | None:
         """The names that a path gives by the image patterns of a type, whatever else it matches."""
-        for rule in self._images[type]:
+        for rule, template in self._images[type]:
             groups = rule.pattern.groups(path)
             if groups is not None:
-                return self._image_names(rule, groups)
+                return self._image_names(rule, template, groups)
         return None
 
-    def _image_names(self, rule: Rule, groups: dict[str, str]) -> ImageNames:
-        template = rule.id_source()
+    def _image_names(self, rule: Rule, template: Template | None, groups: dict[str, str]) -> ImageNames:
         asset_id = template.fill(groups) if template else None
         extension = groups.pop(EXT, None)
         ext_rank = 0 if extension is None else self._ranks[fold_ext(extension)]
@@ -239,12 +239,18 @@ class Layout:
         ``names`` are those of its image's path, None where that matches no pattern; ``{id}`` is
         always ``asset_id``. Patterns that need another name, or that would give no proper path, are left out.
         """
-        known = dict(names) if names else {}
-        known.pop("id", None)
-        if _fits_placeholder(asset_id):
-            known["id"] = asset_id
-        keys = [p.render(known) for p in self._wanted[type, feature] if p.names <= known.keys()]
-        return tuple(dict.fromkeys(key for key in keys if is_proper(key)))
+        known = {**names, "id": asset_id} if names else {"id": asset_id}
+        if not _fits_placeholder(asset_id):
+            del known["id"]
+        keys = []
+        for form, slots in self._wanted[type, feature]:
+            try:
+                key = form % tuple([known[slot] for slot in slots])
+            except KeyError:
+                continue
+            if is_proper(key) and key not in keys:
+                keys.append(key)
+        return tuple(keys)
 
     def match_key(self, key: str, path: str) -> int | None:
         """The rank of the extension that makes ``path`` an instance of ``key`` (0 if exact), else None."""

@@ -20,6 +20,7 @@ EXT = "ext"
 
 _SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _IMPROPER = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")
+_LEADING = {"", "/", "."}  # what a key that needs a closer look begins with
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -196,6 +197,8 @@ def encodable(text: str) -> bool:
 
 def is_proper(key: str) -> bool:
     """Whether a directory could list it: no part is empty, ``.`` or ``..``."""
+    if "/." not in key and "//" not in key and key[:1] not in _LEADING:
+        return key[-1] != "/"
     return not _IMPROPER.search(key)
 
 
