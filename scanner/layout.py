@@ -10,13 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from scanner.config import LayoutConfig
 from scanner.pattern import EXT, WILDCARD, Pattern, Template, encodable, fold_ext, is_proper, match_key
 from scanner.records import ARTIFACTS, AssetType, Feature
-
-if TYPE_CHECKING:
-    from scanner.config import LayoutConfig
 
 OWNER_NAMES = {AssetType.VIDEO_FRAME: "video_id", AssetType.PRODUCT_IMAGE: "product_id"}
 """The placeholder that names what an asset belongs to."""

@@ -120,13 +120,14 @@ def test_the_root_is_taken_lexically_too() -> None:
     assert ClaimPaths("/").resolve("/") is None
 
 
-def test_a_full_memory_is_emptied_and_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_memory_is_emptied_and_answers_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanner.claimpath, "_CACHE_SIZE", 3)
     paths = ClaimPaths("/data", MAP)
     for _ in range(2):
         for n in range(10):
             assert paths.resolve(f"/app/data/{n}/x.jpg") == f"{n}/x.jpg"
             assert paths.resolve(f"/out/{n}/x.jpg") is None
+            assert len(paths._folders) <= 3
 
 
 def oracle(root: str, path_map: dict[str, str], claimed: str) -> str | None:

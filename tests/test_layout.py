@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType, SimpleNamespace
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from scanner.config import LayoutConfig
 from scanner.layout import ImageNames, Layout, Placement
 from scanner.pattern import WILDCARD
 from scanner.records import ARTIFACTS, AssetType, Feature
@@ -19,31 +21,16 @@ IMAGE, SEGMENT, EMBEDDING, KEYPOINTS = Feature
 EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 Lists = Mapping[str, Any]
 
-DEFAULT_FRAMES: Lists = {
-    "image": ("frames/{video_id}/{frame}.{ext}",),
-    "id": "{video_id}_frame_{frame}",
-    "segment": ("frames/{video_id}/{frame}/seg.png",),
-    "embedding": ("frames/{video_id}/{frame}/emb.bin",),
-    "keypoints": ("frames/{video_id}/{frame}/kp.bin",),
-    "fps": 0.0,
-}
-DEFAULT_PRODUCTS: Lists = {
-    "image": ("products/{product_id}/{image}.{ext}",),
-    "id": "{product_id}_img_{image}",
-    "segment": ("products/{product_id}/{image}/seg.png",),
-    "embedding": ("products/{product_id}/{image}/emb.bin",),
-    "keypoints": ("products/{product_id}/{image}/kp.bin",),
-}
 SAME: Lists = MappingProxyType({})
 NONE: Lists = {"image": (), "segment": (), "embedding": (), "keypoints": ()}
 
 
-def config(frames: Lists = SAME, products: Lists = SAME, extensions: tuple[str, ...] = EXTENSIONS) -> Any:
-    return SimpleNamespace(
-        extensions=extensions,
-        frames=SimpleNamespace(**{**DEFAULT_FRAMES, **frames}),
-        products=SimpleNamespace(**{**DEFAULT_PRODUCTS, **products}),
-    )
+def config(
+    frames: Lists = SAME, products: Lists = SAME, extensions: tuple[str, ...] = EXTENSIONS
+) -> LayoutConfig:
+    """The default layout with some of its values replaced."""
+    default = LayoutConfig()
+    return LayoutConfig(extensions, replace(default.frames, **frames), replace(default.products, **products))
 
 
 def layout(frames: Lists = SAME, products: Lists = SAME, extensions: tuple[str, ...] = EXTENSIONS) -> Layout:
@@ -309,7 +296,7 @@ def _choices(name: str, extensions: tuple[str, ...], path: str, names: dict[str,
     return [path[:n] for n in range(len(path.split("/")[0]), 0, -1)]
 
 
-def slow_classify(settings: Any, path: str, images: bool) -> list[tuple[Any, ...]]:
+def slow_classify(settings: LayoutConfig, path: str, images: bool) -> list[tuple[Any, ...]]:
     """Every placement that ``classify`` should give, by sorting all that match."""
     matches = []
     for kind, section, owner in (
