@@ -1,0 +1,226 @@
+"""Records become the JSON of the answers.
+
+Every method builds one type of ``web.wire``; paths become absolute, times become text.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from urllib.parse import quote
+
+from scanner.records import (
+    AssetItem,
+    Feature,
+    FeatureCounts,
+    FindingItem,
+    JobStatus,
+    JobSummary,
+    PreviewFrame,
+    Verification,
+    VideoItem,
+)
+from web.wire import (
+    Artifacts,
+    Counts,
+    FeatureCount,
+    FeatureTotals,
+    Finding,
+    Frame,
+    FrameWithUrls,
+    Image,
+    ImageWithUrls,
+    Preview,
+    ProductImage,
+    ProductImageWithUrls,
+    Status,
+    Summary,
+    VerificationReport,
+    Video,
+    VideoFrame,
+    VideoFrameWithUrls,
+    VideoWithUrls,
+)
+
+_FIRST_SECOND = int(datetime(1, 1, 2, tzinfo=UTC).timestamp())
+_LAST_SECOND = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp())
+
+
+def file_url(path: str) -> str:
+    """The address below this server of a file, given relative to the data root."""
+    return "/files/" + quote(path, safe="/")
+
+
+def _optional_url(path: str | None) -> str | None:
+    return None if path is None else file_url(path)
+
+
+def percentage(done: int, total: int) -> float:
+    """``done`` of ``total`` as a percentage with two decimals; 0.0 of nothing."""
+    return round(done / total * 100, 2) if total else 0.0
+
+
+def _by_feature(counts: dict[Feature, int]) -> dict[str, int]:
+    return {feature.wire: counts.get(feature, 0) for feature in Feature}
+
+
+class Payloads:
+    """Builds the Structs; knows the data root as configured and the offset of all timestamps."""
+
+    def __init__(self, root: str, offset: tzinfo) -> None:
+        self._prefix = root.rstrip("/") + "/"
+        self._second = lru_cache(maxsize=1 << 14)(lambda second: _stamp(second, offset))
+
+    def time(self, microseconds: int) -> str:
+        """ISO 8601 with the configured offset, seconds rounded down."""
+        return self._second(microseconds // 1_000_000)
+
+    def optional_time(self, microseconds: int | None) -> str | None:
+        """The same, null for None."""
+        return None if microseconds is None else self._second(microseconds // 1_000_000)
+
+    def path(self, relative: str | None) -> str | None:
+        """The absolute path below the data root, null for None."""
+        return None if relative is None else self._prefix + relative
+
+    def status(self, job: JobStatus) -> Status:
+        """``GET /status/{job_id}`` and the items of ``GET /jobs``."""
+        counts = Counts(job.products, job.videos, job.images, job.frames)
+        return Status(
+            job.job_id, job.phase, round(job.percent, 2), counts, self.optional_time(job.updated_us)
+        )
+
+    def video(self, item: VideoItem, urls: bool) -> Video:
+        """An item of the list of videos."""
+        updated_at = self.optional_time(item.updated_us)
+        fields = (item.video_id, item.platform, item.url, item.title, item.duration_s, item.frames_count)
+        if not urls:
+            return Video(*fields, updated_at)
+        return VideoWithUrls(
+            *fields, updated_at, _optional_url(item.first_image_path), _preview(item.preview)
+        )
+
+    def frame(self, item: AssetItem, urls: bool) -> Frame:
+        """An item of the list of a video's frames."""
+        fields = (item.asset_id, item.ts, self._prefix + item.image_path, self.time(item.image_updated_us))
+        return FrameWithUrls(*fields, file_url(item.image_path)) if urls else Frame(*fields)
+
+    def image(self, item: AssetItem, urls: bool) -> Image:
+        """An item of the list of product images."""
+        fields = (
+            item.asset_id,
+            item.owner_id,
+            self._prefix + item.image_path,
+            item.title,
+            self.time(item.image_updated_us),
+        )
+        return ImageWithUrls(*fields, file_url(item.image_path)) if urls else Image(*fields)
+
+    def product_image(self, item: AssetItem, urls: bool) -> ProductImage:
+        """The artifacts of a product image: list item and detail alike."""
+        fields = (
+            item.asset_id,
+            item.owner_id,
+            item.has_segment,
+            item.has_embedding,
+            item.has_keypoints,
+            self._paths(item),
+            self.time(item.updated_us),
+        )
+        if not urls:
+            return ProductImage(*fields)
+        return ProductImageWithUrls(*fields, file_url(item.image_path), _urls(item))
+
+    def video_frame(self, item: AssetItem, urls: bool) -> VideoFrame:
+        """The artifacts of a video frame: list item and detail alike."""
+        fields = (
+            item.asset_id,
+            item.owner_id,
+            item.ts,
+            item.has_segment,
+            item.has_embedding,
+            item.has_keypoints,
+            self._paths(item),
+            self.time(item.updated_us),
+        )
+        if not urls:
+            return VideoFrame(*fields)
+        return VideoFrameWithUrls(*fields, file_url(item.image_path), _urls(item))
+
+    def summary(self, job: JobSummary) -> Summary:
+        """``GET /jobs/{job_id}/features/summary``."""
+        return Summary(
+            job.job_id,
+            _totals(job.product_images),
+            _totals(job.video_frames),
+            self.optional_time(job.updated_us),
+        )
+
+    def finding(self, item: FindingItem) -> Finding:
+        """An item of the list of findings."""
+        return Finding(
+            item.job_id,
+            item.type.wire,  # type: ignore[arg-type]  # the two names are the members of the enum
+            item.asset_id,
+            item.feature.wire,  # type: ignore[arg-type]
+            item.kind.value,
+            self.path(item.path),
+            item.claimed_path,
+            item.detail,
+            self.time(item.since_us),
+            self.time(item.seen_us),
+        )
+
+    def verification(self, report: Verification) -> VerificationReport:
+        """``GET /verification`` and the same of one job; kinds and features without findings are left out."""
+        findings = {
+            kind.value: {feature.wire: count for feature, count in sorted(by_feature.items())}
+            for kind, by_feature in report.findings.items()
+        }
+        return VerificationReport(
+            report.job_id,
+            report.assets,
+            findings,
+            report.total,
+            _by_feature(report.checked),
+            _by_feature(report.pending),
+            _by_feature(report.unchecked),
+            report.withheld,
+            self.optional_time(report.last_pass_us),
+        )
+
+    def _paths(self, item: AssetItem) -> Artifacts:
+        prefix = self._prefix
+        segment, embedding, keypoints = item.segment_path, item.embedding_path, item.keypoints_path
+        return Artifacts(
+            None if segment is None else prefix + segment,
+            None if embedding is None else prefix + embedding,
+            None if keypoints is None else prefix + keypoints,
+        )
+
+
+def _stamp(second: int, offset: tzinfo) -> str:
+    """A second since the epoch as text; times that a calendar cannot hold are moved to its ends."""
+    return datetime.fromtimestamp(min(max(second, _FIRST_SECOND), _LAST_SECOND), offset).isoformat()
+
+
+def _urls(item: AssetItem) -> Artifacts:
+    return Artifacts(
+        _optional_url(item.segment_path),
+        _optional_url(item.embedding_path),
+        _optional_url(item.keypoints_path),
+    )
+
+
+def _preview(frame: PreviewFrame | None) -> Preview | None:
+    if frame is None:
+        return None
+    return Preview(frame.frame_id, frame.ts, file_url(frame.image_path), _optional_url(frame.segment_path))
+
+
+def _totals(counts: FeatureCounts) -> FeatureTotals:
+    def count(done: int) -> FeatureCount:
+        return FeatureCount(done, percentage(done, counts.total))
+
+    done = (count(counts.segment), count(counts.embedding), count(counts.keypoints))
+    return FeatureTotals(counts.total, *done)

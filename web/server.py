@@ -1,0 +1,150 @@
+"""The HTTP server: Tornado's, with limits on what a client may hold and an answer to what is no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from tornado import httputil
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream, UnsatisfiableReadError
+from tornado.netutil import bind_sockets
+
+from web.app import Application
+from web.problems import Problem, bad_request, raw_response
+
+log = logging.getLogger(__name__)
+
+_TORNADO_400 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+_BAD_REQUEST = raw_response(bad_request("This is not a request that HTTP/1.1 allows."))
+_TOO_LARGE = raw_response(Problem(431, "The request's headers are too long."))
+_RESERVED_FILES = 128  # descriptors that are not connections: the index, logs, files being sent
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What one client, and all together, may hold. Sizes in bytes, times in seconds."""
+
+    headers: int = 64 << 10
+    body: int = 64 << 10
+    write_buffer: int = 64 << 20
+    idle: float = 75.0
+    body_time: float = 10.0
+    connections: int = 4096
+
+
+class Stream(IOStream):
+    """A connection that says what is wrong as a problem, where Tornado has a bare status or silence."""
+
+    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
+        """Send, with Tornado's own 400 given a body."""
+        return super().write(_BAD_REQUEST if data == _TORNADO_400 else data)
+
+    def close(self, exc_info: Any = False) -> None:
+        """Close; a client whose headers are too long is told so, if its connection takes it at once."""
+        if isinstance(exc_info, UnsatisfiableReadError) and not self.closed():
+            try:
+                self.socket.send(_TOO_LARGE)
+            except OSError as exc:
+                log.debug("a client with too long headers is gone: %s", exc)
+        super().close(exc_info)
+
+
+class Server:
+    """Listens, and stops in order: no new connections, answers finished, then the rest closed."""
+
+    def __init__(self, application: Application, limits: ServerLimits | None = None) -> None:
+        self._application = application
+        self._http = _BoundedServer(application, limits=limits or ServerLimits())
+
+    def listen(self, address: str, port: int, *, reuse_port: bool = False) -> int:
+        """Bind and accept; returns the port, chosen by the system for 0. Raises ``OSError``."""
+        sockets = bind_sockets(port, address or None, reuse_port=reuse_port)
+        self.add_sockets(sockets)
+        return int(sockets[0].getsockname()[1])
+
+    def add_sockets(self, sockets: list[socket.socket]) -> None:
+        """Accept on sockets that are bound already."""
+        self._http.add_sockets(sockets)
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._http.streams)
+
+    async def shutdown(self, grace: float) -> None:
+        """Stop; requests under way have ``grace`` seconds to be answered."""
+        self._http.stop()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        while self._busy() and loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        tasks = list(self._application.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._http.close_all_connections()
+
+    def _busy(self) -> bool:
+        return self._application.active > 0 or any(stream.writing() for stream in self._http.streams)
+
+
+class _BoundedServer(HTTPServer):
+    """Keeps its streams in the order of their last requests, and closes the first for one too many."""
+
+    streams: OrderedDict[IOStream, None]
+
+    def initialize(self, application: Application, *, limits: ServerLimits) -> None:  # type: ignore[override]
+        self.streams = OrderedDict()
+        self._limits = limits
+        self._most = max(1, min(limits.connections, raise_file_limit() - _RESERVED_FILES))
+        super().initialize(
+            application,
+            max_header_size=limits.headers,
+            max_body_size=limits.body,
+            idle_connection_timeout=limits.idle,
+            body_timeout=limits.body_time,
+            max_buffer_size=limits.write_buffer,
+        )
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        """Serve a new connection."""
+        if len(self.streams) >= self._most:
+            self._close_idlest()
+        stream = Stream(stream.socket, max_buffer_size=self.max_buffer_size)
+        self.streams[stream] = None
+        super().handle_stream(stream, address)
+
+    def start_request(
+        self, server_conn: Any, request_conn: httputil.HTTPConnection
+    ) -> httputil.HTTPMessageDelegate:
+        """A connection waits for a request."""
+        self.streams.move_to_end(server_conn.stream)
+        return super().start_request(server_conn, request_conn)
+
+    def on_close(self, server_conn: Any) -> None:
+        """A connection is closed."""
+        self.streams.pop(server_conn.stream, None)
+        super().on_close(server_conn)
+
+    def _close_idlest(self) -> None:
+        for stream in self.streams:
+            if not stream.writing():
+                stream.close()
+                del self.streams[stream]
+                return
+
+
+def raise_file_limit() -> int:
+    """Allow as many open files as this process may ask for; returns how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return 65536 if soft == resource.RLIM_INFINITY else soft
