@@ -1,0 +1,360 @@
+"""Is the content of a file what its feature needs: a file and its image in, a verdict out.
+
+Formats are told by their magic bytes, never by a name. Only content that was read can be corrupt: what
+the system refuses to read, and what does not fit the bounds of time and memory, has no verdict.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scanner.config import VerifyConfig
+from scanner.contentfile import ContentFile
+from scanner.npformat import MAGIC, ZIP_MAGICS, ArrayHeader, check_archive, finite, parse_header
+from scanner.pictures import Picture, decode, read_header
+from scanner.records import Feature
+from scanner.verdicts import (
+    GONE,
+    RAN_OUT,
+    Damaged,
+    Identity,
+    Status,
+    Task,
+    Unjudged,
+    Vanished,
+    Verdict,
+    errno_reason,
+)
+
+__all__ = ["Identity", "Status", "Task", "Verdict", "check"]
+
+ARCHIVE_SECONDS = 20.0
+"""How long the members of one archive may take to decompress."""
+
+NO_ROWS = "the keypoints have no rows"
+ONE_VALUE = "the mask has a single value"
+
+_IMAGES_KEPT = 4096
+_DTYPE, _DIM = "verify.embedding.dtype", "verify.embedding.dim"
+_KEYPOINTS_DTYPE, _COLUMNS = "verify.keypoints.dtype", "verify.keypoints.columns"
+_FLOATS = ("float16", "float32", "float64")
+
+
+def check(task: Task, settings: VerifyConfig, roots: Sequence[str] = ()) -> Verdict:
+    """Judge one file; never raises for what a file or a file system can do.
+
+    ``roots`` are further real paths below which the target of a symlink may lie, beside ``task.root``.
+    """
+    try:
+        return _Judge(task, settings, (task.root, *roots)).verdict()
+    except Damaged as found:
+        return Verdict(Status.CORRUPT, found.detail, found.expectation, found.observed)
+    except Vanished as found:
+        return Verdict(Status.VANISHED, str(found))
+    except Unjudged as found:
+        return Verdict(Status.UNCHECKED, str(found))
+    except MemoryError:
+        return Verdict(Status.UNCHECKED, RAN_OUT)
+    except OSError as error:
+        status = Status.VANISHED if error.errno in GONE else Status.UNCHECKED
+        return Verdict(status, errno_reason(error))
+
+
+class _Judge:
+    """One task, its settings and its bounds."""
+
+    __slots__ = ("bound", "roots", "settings", "task")
+
+    def __init__(self, task: Task, settings: VerifyConfig, roots: Sequence[str]) -> None:
+        self.task = task
+        self.settings = settings
+        self.roots = roots
+        self.bound = settings.memory_mb << 20
+
+    def verdict(self) -> Verdict:
+        """Read the file, judge it, and make sure that it was the same file all along."""
+        with ContentFile(self.task.path, self.task.identity, self.roots) as file:
+            try:
+                verdict = self._judge(file)
+            except (Damaged, MemoryError, Unjudged):
+                file.settle()
+                raise
+            file.settle()
+            return verdict
+
+    def _judge(self, file: ContentFile) -> Verdict:
+        feature = self.task.feature
+        if file.size == 0:
+            raise Damaged("is empty")
+        if feature is Feature.IMAGE:
+            return self._image(file)
+        head = file.head()
+        if head.startswith(ZIP_MAGICS):
+            return self._archive(file)
+        if head.startswith(MAGIC):
+            header = parse_header(head)
+            if header.pickled:
+                return _pickled(file, header)
+            return self._array(file, header)
+        if feature is Feature.SEGMENT:
+            return self._mask(file)
+        return self._raw_embedding(file) if feature is Feature.EMBEDDING else self._raw_keypoints(file)
+
+    # --- pictures ----------------------------------------------------------------------------------
+
+    def _image(self, file: ContentFile) -> Verdict:
+        picture = decode(file, self.bound)
+        _images.remember(self.task.path, file.identity, True, picture)
+        return Verdict(Status.OK, width=picture.width, height=picture.height)
+
+    def _mask(self, file: ContentFile) -> Verdict:
+        picture = decode(file, self.bound)
+        self._compare_size([(picture.width, picture.height)])
+        return Verdict(Status.OK, warnings=(ONE_VALUE,) if picture.uniform else ())
+
+    def _compare_size(self, sizes: list[tuple[int, int]]) -> None:
+        if self.settings.segment.size != "image":
+            return
+        image = self._fits_image(lambda width, height: (width, height) in sizes)
+        if image is not None:
+            (width, height), *_ = sizes
+            detail = f"mask is {width}x{height}, image is {image.width}x{image.height}"
+            raise Damaged(detail, "verify.segment.size", f"{width}x{height}")
+
+    def _fits_image(self, fits: Callable[[int, int], bool]) -> Picture | None:
+        """The image if ``fits(width, height)`` holds for none of its sizes.
+
+        None where one fits and where there is no image to compare with. Its header is enough to agree;
+        before anything is blamed on it, the image must be shown to decode.
+        """
+        for whole in (False, True):
+            image = self._picture(whole)
+            if image is None or any(fits(*size) for size in image.sizes()):
+                return None
+        return image
+
+    def _picture(self, whole: bool) -> Picture | None:
+        path, identity = self.task.image_path, self.task.image_identity
+        if path is None:
+            return None
+        known, picture = _images.find(path, identity, whole)
+        return picture if known else self._read_picture(path, identity, whole)
+
+    def _read_picture(self, path: str, identity: Identity | None, whole: bool) -> Picture | None:
+        try:
+            with ContentFile(path, identity, self.roots) as file:
+                picture = self._decoded(file, whole)
+                file.settle()
+        except OSError as error:
+            if error.errno in GONE:
+                raise Vanished(f"its image is gone: {errno_reason(error)}") from error
+            return None  # another time it may be read; nothing of it is remembered
+        except Vanished as found:
+            raise Vanished(f"its image {found}") from found
+        _images.remember(path, identity, whole, picture)
+        return picture
+
+    def _decoded(self, file: ContentFile, whole: bool) -> Picture | None:
+        try:
+            return decode(file, self.bound) if whole else read_header(file)
+        except (Damaged, Unjudged, MemoryError):
+            return None
+
+    # --- arrays ------------------------------------------------------------------------------------
+
+    def _archive(self, file: ContentFile) -> Verdict:
+        source = file.stream()
+        try:
+            check_archive(source.file, time.monotonic() + ARCHIVE_SECONDS)
+        except Damaged:
+            if source.failure is not None:
+                raise source.failure from None
+            raise
+        digest = None
+        if self.task.feature is Feature.EMBEDDING and file.size <= self.bound:
+            digest = _digest(file.read(0, file.size, self.bound))
+        return Verdict(Status.OK, digest=digest)
+
+    def _array(self, file: ContentFile, header: ArrayHeader) -> Verdict:
+        if not header.numeric:
+            raise Damaged(f"is an array of {header.dtype}, not of numbers"[:200])
+        there = file.size - header.offset
+        if header.nbytes > there:
+            raise Damaged(f"claims {_number(header.nbytes)} bytes of data and has {there}")
+        feature = self.task.feature
+        if feature is Feature.SEGMENT:
+            return self._array_mask(file, header)
+        if feature is Feature.EMBEDDING:
+            return self._array_embedding(file, header)
+        return self._array_keypoints(file, header)
+
+    def _array_mask(self, file: ContentFile, header: ArrayHeader) -> Verdict:
+        """A mask as an array: height x width, with channels behind or before them."""
+        shape = header.shape
+        if len(shape) not in (2, 3) or 0 in shape:
+            raise Damaged(f"mask is an array of shape {_shape(shape)}, not height x width")
+        sizes = [(shape[1], shape[0])] + [(shape[2], shape[1])] * (len(shape) == 3)
+        self._compare_size(sizes)
+        data = file.read(header.offset, header.nbytes, self.bound)
+        values = np.frombuffer(data, header.dtype)
+        return Verdict(Status.OK, warnings=(ONE_VALUE,) if bool((values == values[0]).all()) else ())
+
+    def _array_embedding(self, file: ContentFile, header: ArrayHeader) -> Verdict:
+        dim = self.settings.embedding.dim
+        if header.count != dim:
+            shape = _shape(header.shape)
+            detail = f"embedding has {_number(header.count)} values (shape {shape}), {dim} are expected"
+            raise Damaged(detail, _DIM, _number(header.count))
+        data = file.read(header.offset, header.nbytes, self.bound)
+        return _embedding(data, np.frombuffer(data, header.dtype))
+
+    def _array_keypoints(self, file: ContentFile, header: ArrayHeader) -> Verdict:
+        if len(header.shape) != 2 or header.shape[1] < 2:
+            raise Damaged(f"keypoints have the shape {_shape(header.shape)}, not rows of two columns or more")
+        if header.dtype.kind == "c":
+            raise Damaged("keypoints are complex numbers")
+        data = file.read(header.offset, header.nbytes, self.bound)
+        order: Any = "F" if header.fortran else "C"
+        rows = np.frombuffer(data, header.dtype).reshape(header.shape, order=order)
+        wrong = self._wrong_rows(rows)
+        if wrong is not None:
+            raise Damaged(wrong)
+        return Verdict(Status.OK, warnings=() if len(rows) else (NO_ROWS,))
+
+    def _raw_embedding(self, file: ContentFile) -> Verdict:
+        expected = self.settings.embedding
+        dtype = _little(expected.dtype)
+        wanted = expected.dim * dtype.itemsize
+        if file.size != wanted:
+            raise _wrong_length(file.size, expected.dim, dtype)
+        data = file.read(0, wanted, self.bound)
+        return _embedding(data, np.frombuffer(data, dtype))
+
+    def _raw_keypoints(self, file: ContentFile) -> Verdict:
+        expected = self.settings.keypoints
+        dtype = _little(expected.dtype)
+        row = expected.columns * dtype.itemsize
+        data = file.read(0, file.size, self.bound)
+        if file.size % row:
+            detail = f"keypoints have {file.size} bytes, not whole rows of {expected.columns} {dtype.name}"
+            raise Damaged(detail, *self._other_reading(data))
+        wrong = self._wrong_rows(np.frombuffer(data, dtype).reshape(-1, expected.columns))
+        if wrong is not None:
+            raise Damaged(wrong, *self._other_reading(data))
+        return Verdict(Status.OK)
+
+    def _other_reading(self, data: bytes) -> tuple[str | None, str]:
+        """The key and the value of it by which the same bytes would be good keypoints, if there is one."""
+        for key, value, dtype, columns in _readings(self.settings.keypoints):
+            if len(data) % (dtype.itemsize * columns) == 0:
+                rows = np.frombuffer(data, dtype).reshape(-1, columns)
+                if self._wrong_rows(rows) is None:
+                    return key, value
+        return None, ""
+
+    def _wrong_rows(self, rows: npt.NDArray[Any]) -> str | None:
+        """What is wrong with keypoints as an array of rows, or None."""
+        if not len(rows):
+            return None
+        if not finite(rows):
+            return "keypoints have numbers that are not finite"
+        points = rows[:, :2]
+        low, (x, y) = float(points.min()), points.max(axis=0).tolist()
+        image = self._fits_image(lambda width, height: low >= 0 and x <= width and y <= height)
+        if image is None:
+            return None
+        if low < 0:
+            return f"keypoints have a negative coordinate, {low:g}"
+        return f"keypoints reach to {x:g}, {y:g}, image is {image.width}x{image.height}"
+
+
+class _Images:
+    """What is known of images lately seen, so that three artifacts do not each open theirs anew."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, Identity, bool], Picture | None] = OrderedDict()
+
+    def find(self, path: str, identity: Identity | None, whole: bool) -> tuple[bool, Picture | None]:
+        """Whether it is known, and then the picture or None for one that cannot be read."""
+        if identity is None:
+            return False, None
+        key = (path, identity, whole)
+        return key in self._known, self._known.get(key)
+
+    def remember(self, path: str, identity: Identity | None, whole: bool, picture: Picture | None) -> None:
+        """Keep this, at the cost of the oldest; what was decoded serves for the header as well."""
+        if identity is None:
+            return
+        self._known[path, identity, whole] = picture
+        if whole and picture is not None:
+            self._known[path, identity, False] = picture
+        while len(self._known) > _IMAGES_KEPT:
+            self._known.popitem(last=False)
+
+
+_images = _Images()
+
+
+def _embedding(data: bytes, values: npt.NDArray[Any]) -> Verdict:
+    if not finite(values):
+        raise Damaged("embedding has numbers that are not finite")
+    if not values.any():
+        raise Damaged("embedding is all zeros: its norm is 0")
+    return Verdict(Status.OK, digest=_digest(data))
+
+
+def _digest(data: bytes) -> int:
+    digest = hashlib.blake2b(data, digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _wrong_length(size: int, dim: int, dtype: np.dtype[Any]) -> Damaged:
+    for name in _FLOATS:
+        if size == dim * np.dtype(name).itemsize:
+            detail = f"embedding has {size} bytes: {dim} values are of {name}, not of {dtype.name}"
+            return Damaged(detail, _DTYPE, name)
+    whole, rest = divmod(size, dtype.itemsize)
+    seen = f"{size} bytes" if rest else f"{whole}"
+    have = seen if rest else f"{whole} values"
+    detail = f"embedding has {have}, {dim} values of {dtype.name} are expected"
+    return Damaged(detail, _DIM, seen)
+
+
+def _pickled(file: ContentFile, header: ArrayHeader) -> Verdict:
+    """A pickle is never loaded, and alone has no checksum: all that can be seen is that it is cut off."""
+    last = file.read(file.size - 1, 1, 1)
+    if file.size <= header.offset or last != b".":
+        raise Damaged("is an array of objects whose pickle is cut off")
+    return Verdict(Status.OK)
+
+
+@lru_cache
+def _little(name: str) -> np.dtype[Any]:
+    return np.dtype(name).newbyteorder("<")
+
+
+def _readings(expected: Any) -> Iterator[tuple[str, str, np.dtype[Any], int]]:
+    """Other settings under which keypoints may be whole: another number type, then other columns."""
+    for name in _FLOATS:
+        if name != expected.dtype:
+            yield _KEYPOINTS_DTYPE, name, _little(name), expected.columns
+    for columns in (2, 3, 4, 5, 6, 7, 8):
+        if columns != expected.columns:
+            yield _COLUMNS, str(columns), _little(expected.dtype), columns
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join(map(_number, shape)) + ")"
+
+
+def _number(value: int) -> str:
+    """An integer of any size, in few characters."""
+    return str(value) if value < 10**18 else "more than 10^18"
