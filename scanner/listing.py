@@ -1,0 +1,221 @@
+"""One directory read into a listing; a crawl is nothing but repeated listing.
+
+What vanishes between two system calls is normal here. Only ``ENOENT`` and ``ENOTDIR`` say that a
+directory is gone; any other error is a fact of its own, carried by :class:`Unreadable`, so that nothing
+below is mistaken for deleted.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from scanner.records import Entry
+
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What one directory holds, or what a few of its names are now.
+
+    ``names`` is None when the whole directory was read; otherwise only those names were looked at and
+    each of them that is in neither ``files`` nor ``directories`` is not there. ``unreadable`` maps names
+    that could not be looked at to the errno: what is known of them stays as it was.
+    """
+
+    directory: str
+    device: int
+    inode: int
+    mtime_ns: int
+    files: dict[str, Entry]
+    directories: tuple[str, ...]
+    names: frozenset[str] | None = None
+    skipped: int = 0
+    unreadable: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The directory is not there (ENOENT, ENOTDIR)."""
+
+    directory: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The directory answered with an error that says nothing about what is in it."""
+
+    directory: str
+    errno: int
+
+
+Look = Listing | Gone | Unreadable
+
+
+def ignored(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """A predicate over names (not paths): does one of the shell patterns match, case and all?"""
+    if not patterns:
+        return lambda name: False
+    joined = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
+    return lambda name: joined.match(name) is not None
+
+
+def is_utf8(name: str) -> bool:
+    """Whether the name on disk was valid UTF-8 (``os.fsdecode`` marks other bytes as lone surrogates)."""
+    return name.isascii() or not any("\ud800" <= char <= "\udfff" for char in name)
+
+
+class Lister:
+    """Lists directories below one data root.
+
+    ``root`` is the data root as configured; it and its first folders may be symlinks. ``ignore`` are
+    shell patterns of names that are not there.
+    """
+
+    def __init__(self, root: str, ignore: Sequence[str]) -> None:
+        self.root = root
+        self.is_ignored = ignored(ignore)
+        self._roots: frozenset[str] = frozenset()
+        self._real_roots: tuple[str, ...] = ()
+
+    def absolute(self, path: str) -> str:
+        """The path on this machine of a path relative to the data root."""
+        return os.path.join(self.root, path) if path else self.root
+
+    def use_roots(self, roots: Iterable[str]) -> None:
+        """Say which first folders are roots: they may be symlinks, and file symlinks may point into them.
+
+        Call it again when a root has come, gone or been replaced.
+        """
+        self._roots = frozenset(roots)
+        places = {os.path.realpath(self.root), *(os.path.realpath(self.absolute(root)) for root in self._roots)}
+        self._real_roots = tuple(sorted(places))
+
+    def look(self, directory: str, names: frozenset[str] | None = None) -> Look:
+        """List a directory whole, or look at some of its names.
+
+        Never raises for what the file system answers: an error is a :class:`Gone` or
+        :class:`Unreadable` result.
+        """
+        where = self.absolute(directory)
+        try:
+            about = os.stat(where) if self._may_be_link(directory) else os.lstat(where)
+            if not stat.S_ISDIR(about.st_mode):
+                return Gone(directory)
+            if names is None:
+                return self._whole(directory, where, about)
+            return self._some(directory, where, about, names)
+        except OSError as error:
+            return _failed(directory, error)
+
+    def _may_be_link(self, directory: str) -> bool:
+        return not directory or directory in self._roots
+
+    def _whole(self, directory: str, where: str, about: os.stat_result) -> Listing:
+        files: dict[str, Entry] = {}
+        directories: list[str] = []
+        unreadable: dict[str, int] = {}
+        skipped = 0
+        is_ignored = self.is_ignored
+        linkable = self._roots if not directory else frozenset()
+        with os.scandir(where) as entries:
+            for entry in entries:
+                name = entry.name
+                if is_ignored(name):
+                    continue
+                if not is_utf8(name):
+                    skipped += 1
+                    continue
+                try:
+                    if entry.is_dir(follow_symlinks=name in linkable):
+                        directories.append(name)
+                    elif entry.is_file(follow_symlinks=False):
+                        status = entry.stat(follow_symlinks=False)
+                        files[name] = Entry(
+                            name, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+                        )
+                    elif entry.is_symlink():
+                        self._link(entry.path, name, files)
+                except OSError as error:
+                    _note(error, name, unreadable)
+        return Listing(
+            directory,
+            about.st_dev,
+            about.st_ino,
+            about.st_mtime_ns,
+            files,
+            tuple(directories),
+            None,
+            skipped,
+            unreadable,
+        )
+
+    def _some(self, directory: str, where: str, about: os.stat_result, names: frozenset[str]) -> Listing:
+        files: dict[str, Entry] = {}
+        directories: list[str] = []
+        unreadable: dict[str, int] = {}
+        for name in names:
+            if self.is_ignored(name) or not is_utf8(name):
+                continue
+            path = os.path.join(where, name)
+            try:
+                status = os.lstat(path)
+                if stat.S_ISREG(status.st_mode):
+                    files[name] = _entry(name, status)
+                elif stat.S_ISDIR(status.st_mode):
+                    directories.append(name)
+                elif stat.S_ISLNK(status.st_mode):
+                    if not directory and name in self._roots and os.path.isdir(path):
+                        directories.append(name)
+                    else:
+                        self._link(path, name, files)
+            except OSError as error:
+                _note(error, name, unreadable)
+        return Listing(
+            directory,
+            about.st_dev,
+            about.st_ino,
+            about.st_mtime_ns,
+            files,
+            tuple(directories),
+            names,
+            0,
+            unreadable,
+        )
+
+    def _link(self, path: str, name: str, files: dict[str, Entry]) -> None:
+        """A file symlink counts if what it points to is a regular file below the data root."""
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            if error.errno in GONE or error.errno == errno.ELOOP:
+                return
+            raise
+        target = os.path.realpath(path)
+        if stat.S_ISREG(status.st_mode) and any(_below(target, root) for root in self._real_roots):
+            files[name] = _entry(name, status, link=True)
+
+
+def _entry(name: str, status: os.stat_result, *, link: bool = False) -> Entry:
+    return Entry(name, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, link)
+
+
+def _below(path: str, root: str) -> bool:
+    return path.startswith(root.rstrip("/") + "/")
+
+
+def _note(error: OSError, name: str, unreadable: dict[str, int]) -> None:
+    if error.errno not in GONE:
+        unreadable[name] = error.errno or errno.EIO
+
+
+def _failed(directory: str, error: OSError) -> Gone | Unreadable:
+    if error.errno in GONE:
+        return Gone(directory)
+    return Unreadable(directory, error.errno or errno.EIO)

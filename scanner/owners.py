@@ -1,0 +1,264 @@
+"""The part of the index that says which jobs there are, and what products and videos they have.
+
+An owner is a product or a video. The set of jobs that an owner is in is its *scope*: a small number that
+its assets carry, so that a list of a job reads one stretch of an index and no request joins. Scope 0 is
+the empty set.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import apsw
+
+from scanner.records import AssetType, JobRow, MembershipRow, ProductRow, VideoRow
+
+NO_JOB = 0
+Counts = dict[tuple[int, int, str], int]
+"""Changes to ``counters``: (scope, type, name) to what is added."""
+
+
+def search_key(text: str) -> str:
+    """The form in which titles are compared and sorted: casefolded, then NFC."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+class OwnerTable:
+    """Reads and writes jobs, memberships, owners and scopes inside the caller's transaction.
+
+    ``local_job`` is the one job of everything on disk where no database is configured, else None.
+    """
+
+    def __init__(self, connection: apsw.Connection, local_job: str | None) -> None:
+        self._db = connection
+        self._local = local_job
+        self._scopes: dict[tuple[str, ...], int] = {}
+        self.counts: Counts = {}
+
+    def prepare(self) -> None:
+        """Write what a new index starts with: the empty scope, and the local job."""
+        self._db.execute("INSERT OR IGNORE INTO scopes VALUES(0, '[]')")
+        if self._local is not None:
+            self._db.execute("INSERT OR IGNORE INTO jobs VALUES(?, NULL, NULL, NULL)", (self._local,))
+
+    def forget_cache(self) -> None:
+        """Drop what was remembered; call it when a transaction is rolled back."""
+        self._scopes.clear()
+        self.counts.clear()
+
+    def put_jobs(self, rows: Sequence[JobRow]) -> bool:
+        """Insert or update jobs; True if any was new or different."""
+        changed = False
+        for row in rows:
+            values = (row.job_id, row.phase, row.percent, row.time_us)
+            old = self._db.execute("SELECT * FROM jobs WHERE job=?", (row.job_id,)).fetchone()
+            if old != values:
+                self._db.execute("INSERT OR REPLACE INTO jobs VALUES(?,?,?,?)", values)
+                changed = True
+        return changed
+
+    def put_products(self, rows: Sequence[ProductRow]) -> list[str]:
+        """Insert or update products; returns the ids of those whose jobs changed."""
+        return self._put(
+            AssetType.PRODUCT_IMAGE,
+            [(row.product_id, row.job_id, None, None, row.title, None, row.time_us) for row in rows],
+        )
+
+    def put_videos(self, rows: Sequence[VideoRow]) -> list[str]:
+        """Insert or update videos; returns the ids of those whose jobs changed."""
+        return self._put(
+            AssetType.VIDEO_FRAME,
+            [
+                (row.video_id, row.job_id, row.platform, row.url, row.title, row.duration_s, row.time_us)
+                for row in rows
+            ],
+        )
+
+    def put_memberships(self, rows: Sequence[MembershipRow]) -> list[str]:
+        """Insert memberships of videos in jobs; returns the videos that are in a job they were not in."""
+        changed = []
+        for row in rows:
+            self._db.execute("INSERT OR IGNORE INTO memberships VALUES(?,?)", (row.video_id, row.job_id))
+            if self._db.changes():
+                changed.append(row.video_id)
+        return changed
+
+    def all_keys(self, table: str) -> set[tuple[str, ...]]:
+        """The keys of every mirrored row of ``jobs``, ``memberships``, ``products`` or ``videos``."""
+        queries = {
+            "jobs": "SELECT job FROM jobs",
+            "memberships": "SELECT video, job FROM memberships",
+            "products": "SELECT id FROM owners WHERE type=0 AND recorded",
+            "videos": "SELECT id FROM owners WHERE type=1 AND recorded",
+        }
+        return set(self._db.execute(queries[table]))
+
+    def remove_jobs(self, keys: Iterable[tuple[str, ...]]) -> None:
+        """Forget jobs whose rows are gone."""
+        self._db.executemany("DELETE FROM jobs WHERE job=?", keys)
+
+    def remove_memberships(self, keys: Iterable[tuple[str, ...]]) -> list[str]:
+        """Forget memberships (video, job); returns the videos."""
+        gone = list(keys)
+        self._db.executemany("DELETE FROM memberships WHERE video=? AND job=?", gone)
+        return [video for video, _ in gone]
+
+    def remove_owners(self, type: AssetType, ids: Iterable[str]) -> list[str]:
+        """Forget the rows of owners: what is on disk below them stays, in no job. Returns the ids."""
+        gone = list(ids)
+        for id in gone:
+            self._db.execute(
+                "UPDATE owners SET recorded=0, job=NULL, platform=NULL, url=NULL, title=NULL, title_key=NULL,"
+                " duration=NULL, time=NULL WHERE type=? AND id=?",
+                (type, id),
+            )
+            self._count_owner(type, id, -1)
+        return gone
+
+    def reassign(self, type: AssetType, ids: Iterable[str]) -> list[tuple[str, int, int]]:
+        """Work out anew in which jobs owners are; returns (id, old scope, new scope) where that changed."""
+        moved = []
+        by_membership = type is AssetType.VIDEO_FRAME and self._has_memberships()
+        for id in dict.fromkeys(ids):
+            row = self._db.execute(
+                "SELECT scope, job, recorded, assets FROM owners WHERE type=? AND id=?", (type, id)
+            ).fetchone()
+            if row is None:
+                continue
+            old, job, recorded, assets = row
+            new = self.scope_of(self._jobs_of(id, job if recorded else None, by_membership, bool(recorded)))
+            if not recorded and not assets:
+                self._db.execute("DELETE FROM owners WHERE type=? AND id=?", (type, id))
+            if new != old:
+                self._db.execute("UPDATE owners SET scope=? WHERE type=? AND id=?", (new, type, id))
+                if recorded:
+                    self._add(old, type, -1)
+                    self._add(new, type, 1)
+                moved.append((id, old, new))
+        return moved
+
+    def all_videos(self) -> list[str]:
+        """The ids of all videos that are known."""
+        return [row[0] for row in self._db.execute("SELECT id FROM owners WHERE type=1")]
+
+    def set_membership_table(self, present: bool) -> bool:
+        """Note whether ``job_videos`` decides; True if that is new."""
+        old = self._has_memberships()
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES('job_videos', ?)", (int(present),))
+        return old != present
+
+    def scope_of(self, jobs: Iterable[str]) -> int:
+        """The number of a set of jobs; a new set gets a new number."""
+        key = tuple(sorted(set(jobs)))
+        if not key:
+            return NO_JOB
+        known = self._scopes.get(key)
+        if known is not None:
+            return known
+        text = json.dumps(key)
+        row = self._db.execute("SELECT scope FROM scopes WHERE jobs=?", (text,)).fetchone()
+        if row is None:
+            self._db.execute("INSERT INTO scopes(jobs) VALUES(?)", (text,))
+            row = (self._db.last_insert_rowid(),)
+            self._db.executemany("INSERT INTO job_scopes VALUES(?,?)", [(job, row[0]) for job in key])
+        self._scopes[key] = int(row[0])
+        return int(row[0])
+
+    def scopes(self, type: AssetType, ids: Sequence[str]) -> dict[str, int]:
+        """The scopes of owners; one that is only on disk is in the local job, or in none."""
+        found = self._db.execute(
+            "SELECT id, scope FROM owners WHERE type=? AND id IN (SELECT value FROM json_each(?))",
+            (type, json.dumps(ids)),
+        )
+        known: dict[str, int] = dict(found)
+        default = self.disk_scope()
+        return {id: known.get(id, default) for id in ids}
+
+    def disk_scope(self) -> int:
+        """The scope of what no row of a product or video names."""
+        return NO_JOB if self._local is None else self.scope_of((self._local,))
+
+    def adjust(self, type: AssetType, changes: dict[str, list[tuple[int | None, int | None]]]) -> None:
+        """Keep the number and the newest image of owners: each change is (mtime before, mtime after)."""
+        for id, pairs in changes.items():
+            row = self._db.execute(
+                "SELECT assets, newest, recorded, scope FROM owners WHERE type=? AND id=?", (type, id)
+            ).fetchone()
+            if row is None:
+                self._db.execute(
+                    "INSERT INTO owners(type, id, recorded, scope, assets) VALUES(?,?,0,?,0)",
+                    (type, id, self.disk_scope()),
+                )
+                row = (0, None, 0, self.disk_scope())
+            self._adjust_one(type, id, row, pairs)
+
+    def _adjust_one(
+        self,
+        type: AssetType,
+        id: str,
+        row: tuple[int, int | None, int, int],
+        pairs: list[tuple[int | None, int | None]],
+    ) -> None:
+        assets, newest, recorded, scope = row
+        count = assets + sum((after is not None) - (before is not None) for before, after in pairs)
+        top = max((after for _, after in pairs if after is not None), default=None)
+        lost = any(before is not None and before == newest for before, _ in pairs)
+        if top is not None and (newest is None or top >= newest):
+            newest = top
+        elif lost:
+            newest = self._db.execute(
+                "SELECT max(image_mtime) FROM assets WHERE type=? AND owner=? AND listed", (type, id)
+            ).fetchone()[0]
+        if not count and not recorded:
+            self._db.execute("DELETE FROM owners WHERE type=? AND id=?", (type, id))
+        else:
+            self._db.execute(
+                "UPDATE owners SET assets=?, newest=? WHERE type=? AND id=?", (count, newest, type, id)
+            )
+        if self._local is not None and bool(count) != bool(assets):
+            self._add(scope, type, 1 if count else -1)
+
+    def _put(self, type: AssetType, rows: Sequence[tuple[object, ...]]) -> list[str]:
+        moved = []
+        for id, job, platform, url, title, duration, time in rows:
+            old = self._db.execute(
+                "SELECT recorded, job, platform, url, title, duration, time FROM owners WHERE type=? AND id=?",
+                (type, id),
+            ).fetchone()
+            if old == (1, job, platform, url, title, duration, time):
+                continue
+            key = search_key(title) if isinstance(title, str) else None
+            self._db.execute(
+                "INSERT INTO owners(type, id, recorded, job, scope, platform, url, title, title_key, duration,"
+                " time, assets) VALUES(?1,?2,1,?3,0,?4,?5,?6,?7,?8,?9,0) ON CONFLICT DO UPDATE SET recorded=1,"
+                " job=?3, platform=?4, url=?5, title=?6, title_key=?7, duration=?8, time=?9",
+                (type, id, job, platform, url, title, key, duration, time),
+            )
+            if old is None or not old[0]:
+                self._count_owner(type, str(id), 1)
+            if old is None or not old[0] or old[1] != job:
+                moved.append(str(id))
+        return moved
+
+    def _jobs_of(self, id: str, job: str | None, by_membership: bool, recorded: bool) -> list[str]:
+        if self._local is not None:
+            return [self._local]
+        if by_membership:
+            if not recorded:
+                return []
+            return [row[0] for row in self._db.execute("SELECT job FROM memberships WHERE video=?", (id,))]
+        return [] if job is None else [job]
+
+    def _has_memberships(self) -> bool:
+        row = self._db.execute("SELECT value FROM meta WHERE key='job_videos'").fetchone()
+        return row is not None and bool(row[0])
+
+    def _count_owner(self, type: AssetType, id: object, change: int) -> None:
+        row = self._db.execute("SELECT scope FROM owners WHERE type=? AND id=?", (type, id)).fetchone()
+        self._add(row[0], type, change)
+
+    def _add(self, scope: int, type: AssetType, change: int) -> None:
+        key = (scope, int(type), "owners")
+        self.counts[key] = self.counts.get(key, 0) + change

@@ -1,0 +1,270 @@
+"""What claim, disk and content make of one asset: pure, so that every rule can be tried without a disk.
+
+The index gathers the evidence of an asset (its row, and the files that could be its image or one of its
+artifacts, best first); :func:`resolve` chooses among them and :func:`compare` names the disagreements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+from scanner.records import ARTIFACTS, AssetRow, AssetType, Feature, Kind
+from scanner.tree import State
+
+HAS = {Feature.SEGMENT: 1, Feature.EMBEDDING: 2, Feature.KEYPOINTS: 4}
+"""The bit of ``assets.has`` that says ``has_X``; the same bit shifted by CORRUPT_SHIFT says corrupt."""
+CORRUPT_SHIFT = 3
+
+
+class Outcome(IntEnum):
+    """What is stored of a content check. The ones from DIM on fail one expectation that can be configured."""
+
+    NONE = 0
+    OK = 1
+    CORRUPT = 2
+    UNCHECKED = 3
+    EMBEDDING_DIM = 10
+    EMBEDDING_DTYPE = 11
+    KEYPOINTS_COLUMNS = 12
+    KEYPOINTS_DTYPE = 13
+    SEGMENT_SIZE = 14
+
+
+class CheckState(IntEnum):
+    """Where the content check of a feature's file stands; two bits for each feature in ``assets.checks``."""
+
+    NOTHING = 0
+    PENDING = 1
+    CHECKED = 2
+    UNCHECKED = 3
+
+
+class Found(NamedTuple):
+    """A file that could be the asset's image or artifact."""
+
+    path: str
+    state: State
+
+
+class Claim(NamedTuple):
+    """What a row says about one feature: as written, and below the data root (None: it lies outside)."""
+
+    raw: str
+    path: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that is known about one asset.
+
+    ``claims`` and ``found`` are indexed by Feature. ``found`` holds candidates in order of preference,
+    files of size 0 included; ``claims`` is None for a feature that no row names. ``rivals`` are rows that
+    name the same image file. ``recorded`` are the features that the row's table has a column for.
+    """
+
+    type: AssetType
+    asset_id: str
+    row: AssetRow | None
+    claims: Sequence[Claim | None]
+    found: Sequence[Sequence[Found]]
+    owner: str | None = None
+    timestamp: float | None = None
+    rivals: Sequence[str] = ()
+    shared: Sequence[Feature] = ()
+    recorded: frozenset[Feature] = frozenset(Feature)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that decide how evidence is read."""
+
+    database: bool
+    stale_ns: int
+    checks: frozenset[Feature] = frozenset()
+    excused: frozenset[Outcome] = frozenset()
+
+
+class Resolved(NamedTuple):
+    """One row of ``assets``, in the order of its columns from ``listed`` on, without the scope."""
+
+    listed: bool
+    owner: str | None
+    has: int
+    checks: int
+    ts: float | None
+    image: str | None
+    segment: str | None
+    embedding: str | None
+    keypoints: str | None
+    others: tuple[str, ...]
+    image_mtime: int | None
+    image_updated: int | None
+    updated: int | None
+
+
+class Disagreement(NamedTuple):
+    """A finding before it has held for the grace period."""
+
+    feature: Feature
+    kind: Kind
+    path: str | None
+    claimed: str | None
+    detail: str
+
+
+def chosen(found: Sequence[Found]) -> Found | None:
+    """The file that is used: the first candidate that is there, and a file of size 0 is not there."""
+    for candidate in found:
+        if candidate.state.size:
+            return candidate
+    return None
+
+
+def is_corrupt(state: State, excused: frozenset[Outcome] = frozenset()) -> bool:
+    """Whether content that was read has been judged, by more than an expectation that most files fail."""
+    verdict = state.verdict
+    return verdict == Outcome.CORRUPT or (verdict >= Outcome.EMBEDDING_DIM and verdict not in excused)
+
+
+def resolve(evidence: Evidence, rules: Rules) -> Resolved:
+    """The asset as lists and details show it."""
+    image = chosen(evidence.found[Feature.IMAGE])
+    row = evidence.row
+    times = [] if row is None or row.time_us is None else [row.time_us * 1000]
+    if image is not None:
+        times.append(image.state.mtime_ns)
+    image_updated = max(times, default=None)
+    has = 0
+    checks = 0 if image is None else _check_state(Feature.IMAGE, image.state, rules)
+    paths: list[str | None] = []
+    for feature in ARTIFACTS:
+        artifact = chosen(evidence.found[feature])
+        paths.append(artifact.path if artifact else None)
+        if artifact is None:
+            continue
+        checks |= _check_state(feature, artifact.state, rules) << (2 * feature)
+        if is_corrupt(artifact.state, rules.excused):
+            has |= HAS[feature] << CORRUPT_SHIFT
+        else:
+            has |= HAS[feature]
+            times.append(artifact.state.mtime_ns)
+    if row is not None and row.embedding_in_db:
+        has |= HAS[Feature.EMBEDDING]
+    return Resolved(
+        image is not None,
+        evidence.owner,
+        has,
+        checks,
+        row.ts if row is not None else evidence.timestamp,
+        image.path if image else None,
+        *paths,
+        tuple(found.path for found in evidence.found[Feature.IMAGE] if image is None or found is not image),
+        image.state.mtime_ns if image else None,
+        image_updated,
+        max(times, default=None),
+    )
+
+
+def _check_state(feature: Feature, state: State, rules: Rules) -> int:
+    if feature not in rules.checks:
+        return CheckState.NOTHING
+    if state.verdict == Outcome.NONE:
+        return CheckState.PENDING
+    return CheckState.UNCHECKED if state.verdict == Outcome.UNCHECKED else CheckState.CHECKED
+
+
+def compare(evidence: Evidence, rules: Rules) -> list[Disagreement]:
+    """Every disagreement about the asset, at most one for each feature and kind.
+
+    The details of corrupt and suspect content are known to whoever checked it and are added there;
+    whether an artifact without an image is another asset's after all, the index decides.
+    """
+    result: list[Disagreement] = []
+    image = chosen(evidence.found[Feature.IMAGE])
+    for feature in Feature:
+        claim = evidence.claims[feature]
+        if rules.database and claim is not None and claim.path is None:
+            detail = f"the claimed path lies outside the data root: {claim.raw}"
+            result.append(Disagreement(feature, Kind.OUTSIDE, None, claim.raw, detail))
+            continue
+        result.extend(_about_place(feature, evidence, rules))
+        result.extend(_about_content(feature, evidence, rules, image))
+        result.extend(_about_others(feature, evidence))
+    return result
+
+
+def _about_place(feature: Feature, evidence: Evidence, rules: Rules) -> list[Disagreement]:
+    """Is the file where the row says: missing, misplaced, unrecorded, empty."""
+    found = evidence.found[feature]
+    claim = evidence.claims[feature]
+    used = chosen(found)
+    raw = claim.raw if claim else None
+    if used is None and found:
+        detail = "the file has size 0"
+        return [Disagreement(feature, Kind.EMPTY, found[0].path, raw, detail)]
+    if not rules.database:
+        return []
+    if claim is not None and used is None:
+        return [Disagreement(feature, Kind.MISSING, None, raw, "no file at the claimed path or where a pattern looks")]
+    if claim is not None and used is not None and used.path != claim.path and not _lost_to_rival(feature, evidence):
+        detail = f"the claimed file is not there; {used.path} is used"
+        return [Disagreement(feature, Kind.MISPLACED, used.path, raw, detail)]
+    if claim is None and used is not None and _unrecorded(feature, evidence):
+        detail = "the row does not name this file" if evidence.row else "no row in the database names this image"
+        return [Disagreement(feature, Kind.UNRECORDED, used.path, None, detail)]
+    return []
+
+
+def _lost_to_rival(feature: Feature, evidence: Evidence) -> bool:
+    return feature is Feature.IMAGE and bool(evidence.rivals)
+
+
+def _unrecorded(feature: Feature, evidence: Evidence) -> bool:
+    row = evidence.row
+    if feature is Feature.IMAGE:
+        return row is None or feature in evidence.recorded
+    if row is None or feature not in evidence.recorded:
+        return False
+    return not (feature is Feature.EMBEDDING and row.embedding_in_db)
+
+
+def _about_content(
+    feature: Feature, evidence: Evidence, rules: Rules, image: Found | None
+) -> list[Disagreement]:
+    """Is the file that is used good: corrupt, stale, orphan."""
+    used = chosen(evidence.found[feature])
+    if used is None:
+        return []
+    claim = evidence.claims[feature]
+    raw = claim.raw if claim else None
+    result = []
+    if is_corrupt(used.state, rules.excused):
+        result.append(Disagreement(feature, Kind.CORRUPT, used.path, raw, ""))
+    if feature is Feature.IMAGE:
+        return result
+    if image is None:
+        result.append(Disagreement(feature, Kind.ORPHAN, used.path, raw, "the image is not on disk"))
+    elif image.state.mtime_ns - used.state.mtime_ns > rules.stale_ns:
+        seconds = (image.state.mtime_ns - used.state.mtime_ns) / 1e9
+        detail = f"{seconds:.1f} s older than the image {image.path}"
+        result.append(Disagreement(feature, Kind.STALE, used.path, raw, detail))
+    return result
+
+
+def _about_others(feature: Feature, evidence: Evidence) -> list[Disagreement]:
+    """Files and rows that compete: duplicate, and suspect where two rows claim one file."""
+    used = chosen(evidence.found[feature])
+    claim = evidence.claims[feature]
+    raw = claim.raw if claim else None
+    result = []
+    further = [f.path for f in evidence.found[feature] if f.state.size and used is not None and f.path != used.path]
+    if further:
+        detail = "not used: " + ", ".join(further)
+        result.append(Disagreement(feature, Kind.DUPLICATE, used.path if used else None, raw, detail))
+    if feature in evidence.shared:
+        detail = f"another row claims this file too: {raw}"
+        result.append(Disagreement(feature, Kind.SUSPECT, used.path if used else None, raw, detail))
+    return result

@@ -1,0 +1,95 @@
+"""The SQLite index: its tables, and how a connection to it is opened.
+
+One process writes; any number read. The file lives in memory (tmpfs), so durability is switched off:
+a crash of the machine takes the index with it, a crash of the writer leaves a file that SQLite recovers.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+FORMAT = 1
+"""Raised whenever a table changes its meaning, so that an index of another version is not taken over."""
+
+TABLES = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+-- What is on disk. Times in nanoseconds; flags: see scanner.tree.
+CREATE TABLE dirs(
+    dir INTEGER PRIMARY KEY, parent INTEGER NOT NULL, path TEXT NOT NULL UNIQUE,
+    inode INTEGER NOT NULL, mtime INTEGER NOT NULL);
+CREATE INDEX dirs_parent ON dirs(parent);
+CREATE TABLE files(
+    dir INTEGER NOT NULL, name TEXT NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,
+    mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, flags INTEGER NOT NULL, verdict INTEGER NOT NULL,
+    PRIMARY KEY(dir, name)) WITHOUT ROWID;
+
+-- What the pipeline database says, as it says it. Times in microseconds.
+CREATE TABLE jobs(job TEXT PRIMARY KEY, phase TEXT, percent REAL, time INTEGER) WITHOUT ROWID;
+CREATE TABLE memberships(video TEXT NOT NULL, job TEXT NOT NULL, PRIMARY KEY(video, job)) WITHOUT ROWID;
+CREATE TABLE claims(
+    row INTEGER PRIMARY KEY, type INTEGER NOT NULL, id TEXT NOT NULL, owner TEXT, ts REAL,
+    image TEXT, segment TEXT, embedding TEXT, keypoints TEXT, embedded INTEGER NOT NULL, time INTEGER,
+    UNIQUE(type, id));
+-- Which rows name a path: the hash of the path below the data root, the row, the feature.
+CREATE TABLE named(
+    hash INTEGER NOT NULL, row INTEGER NOT NULL, feature INTEGER NOT NULL,
+    PRIMARY KEY(hash, row, feature)) WITHOUT ROWID;
+
+-- Products and videos: the row's columns, and what is on disk. jobless scope is 0.
+CREATE TABLE owners(
+    type INTEGER NOT NULL, id TEXT NOT NULL, recorded INTEGER NOT NULL, job TEXT, scope INTEGER NOT NULL,
+    platform TEXT, url TEXT, title TEXT, title_key TEXT, duration, time INTEGER,
+    assets INTEGER NOT NULL, newest INTEGER, PRIMARY KEY(type, id)) WITHOUT ROWID;
+CREATE INDEX owners_scope ON owners(scope, type, time);
+
+-- A scope is a set of jobs that share owners; most have one job, and scope 0 has none.
+CREATE TABLE scopes(scope INTEGER PRIMARY KEY, jobs TEXT NOT NULL UNIQUE);
+CREATE TABLE job_scopes(job TEXT NOT NULL, scope INTEGER NOT NULL, PRIMARY KEY(job, scope)) WITHOUT ROWID;
+
+-- How claim, disk and content compare, one row for each asset. Only listed ones are shown; the others
+-- carry findings. Times in nanoseconds; has and checks: see scanner.resolve.
+CREATE TABLE assets(
+    asset INTEGER PRIMARY KEY, type INTEGER NOT NULL, id TEXT NOT NULL, listed INTEGER NOT NULL,
+    owner TEXT, scope INTEGER NOT NULL, has INTEGER NOT NULL, checks INTEGER NOT NULL, ts REAL,
+    image TEXT, segment TEXT, embedding TEXT, keypoints TEXT, others TEXT,
+    image_mtime INTEGER, image_updated INTEGER, updated INTEGER, UNIQUE(type, id));
+CREATE INDEX assets_updated ON assets(scope, type, updated DESC, id, has) WHERE listed;
+CREATE INDEX assets_id ON assets(scope, type, id, has, owner) WHERE listed;
+CREATE INDEX assets_owner ON assets(type, owner, id) WHERE listed;
+CREATE INDEX assets_ts ON assets(owner, ts IS NULL, ts, id) WHERE listed AND type = 1;
+-- Which assets look for a path: the hash of the key that their pattern gives.
+CREATE TABLE expected(hash INTEGER NOT NULL, asset INTEGER NOT NULL, PRIMARY KEY(hash, asset)) WITHOUT ROWID;
+
+CREATE TABLE counters(
+    scope INTEGER NOT NULL, type INTEGER NOT NULL, name TEXT NOT NULL, n INTEGER NOT NULL,
+    PRIMARY KEY(scope, type, name)) WITHOUT ROWID;
+"""
+
+
+def open_writer(path: str) -> apsw.Connection:
+    """Open the index for the one writer, creating the file if it is not there."""
+    connection = apsw.Connection(path)
+    connection.set_busy_timeout(5000)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    connection.execute("PRAGMA cache_size=-8192")
+    connection.execute("PRAGMA journal_size_limit=16777216")
+    return connection
+
+
+def create(connection: apsw.Connection) -> None:
+    """Create every table in an empty index."""
+    with connection:
+        connection.execute(TABLES)
+
+
+def open_reader(path: str) -> apsw.Connection:
+    """Open the index for a reader; raises :class:`apsw.CantOpenError` if it is not there."""
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+    connection.set_busy_timeout(1000)
+    connection.execute("PRAGMA query_only=ON")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    connection.execute("PRAGMA mmap_size=1073741824")
+    return connection

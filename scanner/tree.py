@@ -1,0 +1,269 @@
+"""The part of the index that says what is on disk: directories and the files in them.
+
+A listing is made true here: what it shows is inserted or updated, what a successful listing no longer
+shows is removed. Nothing else removes a file. What changed is returned, for the assets to be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import apsw
+
+from scanner.records import Entry
+
+LINK = 1
+UNMATCHED = 2
+
+
+class State(NamedTuple):
+    """A file as the index holds it; ``verdict`` is the content check's outcome, 0 where there is none."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    flags: int
+    verdict: int
+
+
+@dataclass(slots=True)
+class Changes:
+    """What making one listing true has changed; paths are relative to the data root.
+
+    ``files`` maps a path to its new state, or None where it is gone. ``new_directories`` have to be
+    listed, ``gone_directories`` are no longer watched. ``held`` are names not applied yet, because they
+    may still be growing.
+    """
+
+    files: dict[str, State | None] = field(default_factory=dict)
+    new_directories: list[str] = field(default_factory=list)
+    gone_directories: list[str] = field(default_factory=list)
+    held: list[tuple[str, Entry]] = field(default_factory=list)
+
+
+class Contents(NamedTuple):
+    """What a directory was seen to hold: see :class:`scanner.listing.Listing` for the fields."""
+
+    directory: str
+    inode: int
+    mtime_ns: int
+    files: dict[str, Entry]
+    directories: tuple[str, ...]
+    names: frozenset[str] | None
+    unreadable: frozenset[str]
+
+
+class Tree:
+    """Reads and writes ``dirs`` and ``files`` inside the caller's transaction."""
+
+    def __init__(self, connection: apsw.Connection, flags_of: Callable[[str], int]) -> None:
+        self._db = connection
+        self._flags_of = flags_of
+        self._ids: dict[str, int | None] = {}
+
+    def forget_cache(self) -> None:
+        """Drop what was remembered of directory ids; call it at the end of every transaction."""
+        self._ids.clear()
+
+    def directory_id(self, path: str) -> int | None:
+        """The id of a directory, or None if the index does not know it."""
+        try:
+            return self._ids[path]
+        except KeyError:
+            found = self._db.execute("SELECT dir FROM dirs WHERE path=?", (path,)).fetchone()
+            result = self._ids[path] = None if found is None else found[0]
+            return result
+
+    def state(self, path: str) -> State | None:
+        """The file at a path, or None if the index has none there."""
+        directory, name = split(path)
+        number = self.directory_id(directory)
+        if number is None:
+            return None
+        row = self._db.execute(
+            "SELECT inode, size, mtime, ctime, flags, verdict FROM files WHERE dir=? AND name=?",
+            (number, name),
+        ).fetchone()
+        return None if row is None else State(*row)
+
+    def with_prefix(self, directory: str, prefix: str) -> Iterator[tuple[str, State]]:
+        """The files of a directory whose names begin with ``prefix``, as (path, state)."""
+        number = self.directory_id(directory)
+        if number is None:
+            return
+        rows = self._db.execute(
+            "SELECT name, inode, size, mtime, ctime, flags, verdict FROM files"
+            " WHERE dir=? AND name>=? AND name<?",
+            (number, prefix, prefix + "\U0010ffff"),
+        )
+        for name, *state in rows.fetchall():
+            yield join(directory, name), State(*state)
+
+    def known(self) -> Iterator[tuple[str, int, int]]:
+        """Every directory as (path, mtime_ns, inode), read in portions so that writes can go between."""
+        last = ""
+        while True:
+            rows = self._db.execute(
+                "SELECT path, mtime, inode FROM dirs WHERE path>? ORDER BY path LIMIT 2000", (last,)
+            ).fetchall()
+            if not rows:
+                return
+            yield from rows
+            last = rows[-1][0]
+
+    def below(self, directory: str) -> list[str]:
+        """The directory itself, if it is known, and every known directory below it."""
+        if not directory:
+            return [row[0] for row in self._db.execute("SELECT path FROM dirs")]
+        rows = self._db.execute(
+            "SELECT path FROM dirs WHERE path=? OR (path>? AND path<?)",
+            (directory, directory + "/", directory + "0"),
+        )
+        return [row[0] for row in rows]
+
+    def apply(self, contents: Contents, hold: Callable[[str, Entry], bool]) -> Changes:
+        """Make the index agree with what a directory was seen to hold.
+
+        ``hold`` is asked for each file that is new or different whether it may still be growing; if so
+        the index keeps what it had and the file is returned in ``held``.
+        """
+        changes = Changes()
+        number = self._enter(contents)
+        if contents.names is None:
+            before = self._files_of(number)
+            self._subdirectories(number, contents, changes)
+        else:
+            before = self._files_named(number, contents.names)
+            self._named_subdirectories(contents, changes)
+        self._insert(number, contents, before, changes, hold)
+        self._remove(number, contents, before, changes)
+        return changes
+
+    def remove(self, directory: str) -> Changes:
+        """Remove a directory that is gone, and everything below it."""
+        changes = Changes()
+        for path in self.below(directory):
+            number = self.directory_id(path)
+            names = self._db.execute("SELECT name FROM files WHERE dir=?", (number,)).fetchall()
+            for (name,) in names:
+                changes.files[join(path, name)] = None
+            self._db.execute("DELETE FROM files WHERE dir=?", (number,))
+            self._db.execute("DELETE FROM dirs WHERE dir=?", (number,))
+            self._ids[path] = None
+            changes.gone_directories.append(path)
+        return changes
+
+    def set_flags(self, path: str, flags: int) -> None:
+        """Change the flags of a file that is in the index."""
+        directory, name = split(path)
+        self._db.execute(
+            "UPDATE files SET flags=? WHERE dir=? AND name=?", (flags, self.directory_id(directory), name)
+        )
+
+    def _enter(self, contents: Contents) -> int:
+        number = self.directory_id(contents.directory)
+        if number is None:
+            parent = self.directory_id(split(contents.directory)[0]) if contents.directory else None
+            self._db.execute(
+                "INSERT INTO dirs(parent, path, inode, mtime) VALUES(?,?,?,?)",
+                (parent or 0, contents.directory, contents.inode, contents.mtime_ns),
+            )
+            number = self._db.last_insert_rowid()
+            self._ids[contents.directory] = number
+        elif contents.names is None:
+            self._db.execute(
+                "UPDATE dirs SET inode=?1, mtime=?2 WHERE dir=?3 AND (inode<>?1 OR mtime<>?2)",
+                (contents.inode, contents.mtime_ns, number),
+            )
+        return number
+
+    def _files_of(self, number: int) -> dict[str, tuple[int, ...]]:
+        rows = self._db.execute(
+            "SELECT name, inode, size, mtime, ctime, flags FROM files WHERE dir=?", (number,)
+        )
+        return {row[0]: row[1:] for row in rows}
+
+    def _files_named(self, number: int, names: frozenset[str]) -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        for name in names:
+            row = self._db.execute(
+                "SELECT inode, size, mtime, ctime, flags FROM files WHERE dir=? AND name=?", (number, name)
+            ).fetchone()
+            if row is not None:
+                found[name] = row
+        return found
+
+    def _subdirectories(self, number: int, contents: Contents, changes: Changes) -> None:
+        prefix = len(contents.directory) + 1 if contents.directory else 0
+        before = {
+            path[prefix:]
+            for (path,) in self._db.execute("SELECT path FROM dirs WHERE parent=?", (number,))
+            if path
+        }
+        now = set(contents.directories)
+        changes.new_directories.extend(join(contents.directory, name) for name in contents.directories)
+        for name in before - now - contents.unreadable:
+            self._remove_below(join(contents.directory, name), changes)
+
+    def _named_subdirectories(self, contents: Contents, changes: Changes) -> None:
+        now = set(contents.directories)
+        for name in contents.names or ():
+            path = join(contents.directory, name)
+            if name in now:
+                changes.new_directories.append(path)
+            elif name not in contents.unreadable and self.directory_id(path) is not None:
+                self._remove_below(path, changes)
+
+    def _remove_below(self, directory: str, changes: Changes) -> None:
+        removed = self.remove(directory)
+        changes.files.update(removed.files)
+        changes.gone_directories.extend(removed.gone_directories)
+
+    def _insert(
+        self,
+        number: int,
+        contents: Contents,
+        before: dict[str, tuple[int, ...]],
+        changes: Changes,
+        hold: Callable[[str, Entry], bool],
+    ) -> None:
+        rows: list[tuple[int | str, ...]] = []
+        directory = contents.directory
+        for name, entry in contents.files.items():
+            old = before.get(name)
+            if old is not None and old[:4] == entry[1:5]:
+                continue
+            path = join(directory, name)
+            if hold(path, entry):
+                changes.held.append((path, entry))
+                continue
+            flags = self._flags_of(path) | (LINK if entry.link else 0)
+            rows.append((number, name, *entry[1:5], flags, 0))
+            changes.files[path] = State(*entry[1:5], flags, 0)
+        if rows:
+            self._db.executemany("INSERT OR REPLACE INTO files VALUES(?,?,?,?,?,?,?,?)", rows)
+
+    def _remove(
+        self, number: int, contents: Contents, before: dict[str, tuple[int, ...]], changes: Changes
+    ) -> None:
+        gone = before.keys() - contents.files.keys() - contents.unreadable
+        for name in gone:
+            changes.files[join(contents.directory, name)] = None
+        if gone:
+            self._db.executemany(
+                "DELETE FROM files WHERE dir=? AND name=?", ((number, name) for name in gone)
+            )
+
+
+def split(path: str) -> tuple[str, str]:
+    """The directory and the name of a path; the directory of ``x.jpg`` is ``""``."""
+    directory, _, name = path.rpartition("/")
+    return directory, name
+
+
+def join(directory: str, name: str) -> str:
+    """The path of a name in a directory."""
+    return f"{directory}/{name}" if directory else name
