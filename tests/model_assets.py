@@ -13,7 +13,7 @@ import os
 import posixpath
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -141,10 +141,13 @@ class Pattern:
         lowered = [extension.lower() for extension in self.extensions]
         return lowered.index(ext) if ext in lowered else 0
 
-    def render(self, names: Mapping[str, str], paths: Iterable[str]) -> list[str]:
+    def render(self, names: Mapping[str, str], paths: Collection[str]) -> list[str]:
         """Those of ``paths`` that the pattern means for these names, best first."""
         if not (self.names - {"ext"}) <= names.keys():
             return []
+        if "ext" not in self.names:
+            path = "".join(names[part] if i % 2 else part for i, part in enumerate(self.parts))
+            return [path] if path in paths and self.match(path) is not None else []
         regex = self.regex(names)
         hits = [path for path in paths if regex.fullmatch(path) and self.match(path) is not None]
         return sorted(hits, key=lambda path: (self.extension_rank(path), path))
@@ -398,6 +401,7 @@ class Assets:
         claimed = {claim.path for _, _, claim in self.claims}
         named = {claim.path for _, feature, claim in self.claims if feature == "image"}
         self.artifacts_only = claimed - named
+        self._matching: dict[str, list[Pattern]] = {}
         self.all: dict[tuple[str, str], Asset] = {}
         self.taken: set[str] = set()
         self.orphans: dict[tuple[str, str, str], list[str]] = {}
@@ -422,9 +426,11 @@ class Assets:
 
     def matching(self, path: str) -> list[Pattern]:
         """The patterns that match, the one that takes the file first."""
-        hits = [pattern for pattern in self.patterns if pattern.match(path) is not None]
-        hits.sort(key=lambda p: (-p.literals, p.feature != "image", KINDS.index(p.kind), p.position))
-        return hits
+        if path not in self._matching:
+            hits = [pattern for pattern in self.patterns if pattern.match(path) is not None]
+            hits.sort(key=lambda p: (-p.literals, p.feature != "image", KINDS.index(p.kind), p.position))
+            self._matching[path] = hits
+        return self._matching[path]
 
     def image_pattern(self, path: str, kind: str) -> Pattern | None:
         """The image pattern of this kind that takes the path, if one matches it at all."""
@@ -493,14 +499,18 @@ class Assets:
                     rendered = pattern.render(names, self.disk.files)
                     mine = [path for path in rendered if pattern in self.takers(path, asset.kind)]
                     found += [(asset, pattern, path) for path in mine]
-        most = {path: max(p.literals for _, p, other in found if other == path) for _, _, path in found}
-        found = [one for one in found if one[1].literals == most[one[2]]]
+        most: dict[str, int] = {}
+        for _, pattern, path in found:
+            most[path] = max(most.get(path, 0), pattern.literals)
+        own: dict[tuple[str, str, str], list[str]] = {}
+        for asset, pattern, path in found:
+            if pattern.literals == most[path]:
+                own.setdefault((*asset.key, pattern.feature), []).append(path)
         for asset in [asset for asset in self.all.values() if asset.listed]:
             for feature in ARTIFACTS:
                 claim = asset.claim(feature)
                 paths = [claim.path] if claim and claim.path in self.disk.files else []
-                own = [one for one in found if one[0] is asset and one[1].feature == feature]
-                self._fill(asset, feature, [*paths, *(path for _, _, path in own)])
+                self._fill(asset, feature, [*paths, *own.get((*asset.key, feature), [])])
 
     def _fill(self, asset: Asset, feature: str, paths: Iterable[str | None]) -> None:
         slot = asset.files[feature]
