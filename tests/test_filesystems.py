@@ -9,7 +9,7 @@ import pytest
 
 from scanner.filesystems import CACHE_SECONDS, EventSupport, describe, has_events, magic
 
-PROC = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+PROC = pytest.mark.skipif(not os.path.ismount("/proc"), reason="needs /proc")
 
 
 @PROC
