@@ -17,7 +17,7 @@ from web.context import Context
 from web.files import Files
 from web.openapi import OpenApi
 from web.page import Page
-from web.problems import ALLOWED_METHODS, Problem, bad_request, method_not_allowed, no_such_path
+from web.problems import ALLOWED_METHODS, bad_request, method_not_allowed, no_such_path
 from web.routes import Route, Router, Target
 
 log = logging.getLogger(__name__)
@@ -54,11 +54,11 @@ class Application(httputil.HTTPServerConnectionDelegate):
 
     def __init__(self, context: Context, routes: Iterable[Route]) -> None:
         self.context = context
-        self.routes = tuple(routes)
         self.active = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.cache = ResponseCache()
-        self._router = Router(Target(route.pattern, route.endpoint(context)) for route in self.routes)
+        self.targets = tuple(Target(route.pattern, route.endpoint(context)) for route in routes)
+        self._router = Router(self.targets)
         self._any_origin = "*" in context.cors_origins
         self._revision = context.queries.revision
         self._state = context.health.state
@@ -175,6 +175,3 @@ def _origin_form(path: str) -> str:
     if not found or scheme.lower() not in ("http", "https"):
         return path
     return "/" + rest.partition("/")[2]
-
-
-__all__ = ["ROUTES", "Application", "Problem", "make_app"]

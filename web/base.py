@@ -53,6 +53,7 @@ class Exchange(httputil.HTTPMessageDelegate):
         self.headers = httputil.HTTPHeaders()
         self.begun = 0.0
         self.started = False
+        self._until_close = False
         self._ended = False
         self._task: asyncio.Task[None] | None = None
 
@@ -165,7 +166,11 @@ class Exchange(httputil.HTTPMessageDelegate):
 
     def start(self, status: int, headers: Headers) -> None:
         """Send the head of an answer that ``write`` continues and ``close`` ends."""
-        self._write_head(status, self._fields(headers), None)
+        fields = self._fields(headers)
+        if self.version == "HTTP/1.0" and "Content-Length" not in fields:
+            self._until_close = True  # before chunks existed, this was how a client knew the end
+            self.headers.pop("Connection", None)
+        self._write_head(status, fields, None)
 
     async def write(self, chunk: bytes) -> None:
         """Send a part and wait until the client has room for more.
@@ -181,6 +186,8 @@ class Exchange(httputil.HTTPMessageDelegate):
     def close(self, status: int) -> None:
         """End the answer."""
         self.connection.finish()
+        if self._until_close:
+            self.connection.close()
         self.application.observe(self.route, status, time.perf_counter() - self.begun)
         self._end()
 
@@ -218,11 +225,18 @@ def http_date() -> str:
 class Endpoint:
     """What a route leads to: one object for the life of the application, without state of a request.
 
-    ``summary`` and ``answers`` (the type of the body) are what ``/openapi.json`` says.
+    The class variables are what ``/openapi.json`` says: ``summary`` in a few words, ``answers`` the type
+    of a JSON body, ``media_types`` further or other forms of the body, ``request_headers`` those that
+    change the answer, ``errors`` statuses beyond those that every answer may have. What is not
+    ``documented`` is left out, such as the parts of a page.
     """
 
+    documented: ClassVar[bool] = True
     summary: ClassVar[str] = ""
     answers: ClassVar[Any] = None
+    media_types: ClassVar[tuple[str, ...]] = ()
+    request_headers: ClassVar[tuple[str, ...]] = ()
+    errors: ClassVar[tuple[int, ...]] = ()
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -238,7 +252,13 @@ class Endpoint:
         raise NotImplementedError
 
 
-class IndexEndpoint(Endpoint):
+class JsonEndpoint(Endpoint):
+    """JSON with an entity tag."""
+
+    request_headers = ("If-None-Match",)
+
+
+class IndexEndpoint(JsonEndpoint):
     """JSON from the index."""
 
     def answer(self, args: Sequence[str], query: Query) -> Any:

@@ -23,6 +23,7 @@ from web.problems import Problem, no_such_path, not_found, not_ready
 CHUNK = 256 * 1024  # what a stream reads at once
 _PEEK = 64 * 1024  # what is read together with opening: most masks, embeddings and thumbnails whole
 _OCTETS = "application/octet-stream"
+_IMAGES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/tiff", "image/bmp", "image/avif")
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.ENXIO})
 _DIRECTORY = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0)
@@ -50,6 +51,9 @@ class Files(Endpoint):
     """``GET /files/{path}``."""
 
     summary = "The bytes of an image or artifact of an asset"
+    media_types = (*_IMAGES, _OCTETS)
+    request_headers = ("If-None-Match", "Range", "If-Range")
+    errors = (416,)
 
     def handle(self, exchange: Exchange, args: Sequence[str]) -> Coroutine[Any, Any, None] | None:
         """404 for everything but files of assets."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from scanner.records import AssetItem, AssetType
 from web import params, wire
-from web.base import Endpoint, Exchange, IndexEndpoint, encode
+from web.base import Endpoint, Exchange, IndexEndpoint, JsonEndpoint, encode
 from web.context import Context
 from web.params import Limits, ParameterSet, Query
 from web.payloads import Payloads
@@ -239,7 +239,7 @@ class VideoFrame(AssetDetail):
 # --- the sidecar itself ----------------------------------------------------------------------------
 
 
-class Healthz(Endpoint):
+class Healthz(JsonEndpoint):
     """``GET /healthz``: 200 for as long as the process lives."""
 
     summary = "Whether the sidecar is well, and if not, why"
@@ -251,11 +251,12 @@ class Healthz(Endpoint):
         return None
 
 
-class Readyz(Endpoint):
+class Readyz(JsonEndpoint):
     """``GET /readyz``: 200 once the first full scan and the first database read are done."""
 
     summary = "Whether the index is complete enough to believe a 404"
     answers = wire.Ready
+    errors = (503,)
 
     def handle(self, exchange: Exchange, args: Sequence[str]) -> Coroutine[Any, Any, None] | None:
         """200 or 503."""
@@ -272,7 +273,9 @@ class Readyz(Endpoint):
 class Metrics(Endpoint):
     """``GET /metrics``."""
 
-    summary = "Prometheus text format"
+    summary = "Figures for Prometheus"
+    media_types = ("text/plain",)
+    errors = (404,)
 
     def handle(self, exchange: Exchange, args: Sequence[str]) -> Coroutine[Any, Any, None] | None:
         """What the context renders."""

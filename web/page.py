@@ -28,6 +28,7 @@ class Page(Endpoint):
     """The dashboard, or a page of links where it is not installed."""
 
     summary = "The dashboard"
+    media_types = ("text/html",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

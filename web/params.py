@@ -56,20 +56,20 @@ class Parameter:
 
 def integer(name: str, minimum: int, maximum: int | None, description: str, **schema: Any) -> Parameter:
     """ASCII digits without sign or spaces, within the bounds; without ``maximum`` below 2^63."""
-    end = INTEGER_END if maximum is None else maximum + 1
-    bounds = {"minimum": minimum} if maximum is None else {"minimum": minimum, "maximum": maximum}
+    most = INTEGER_END - 1 if maximum is None else maximum
     allowed = f"an integer of at least {minimum}"
     if maximum is not None:
         allowed = f"an integer from {minimum} to {maximum}"
 
-    def read(text: str) -> int:
-        if len(text) > 4000 or not (text.isascii() and text.isdigit()):
+    def read(given: str) -> int:
+        if len(given) > 4000 or not (given.isascii() and given.isdigit()):
             raise ValueError(f"must be {allowed}")
-        value = int(text)
-        if not minimum <= value < end:
+        value = int(given)
+        if not minimum <= value <= most:
             raise ValueError(f"must be {allowed}")
         return value
 
+    bounds = {"minimum": minimum, "maximum": most, "format": "int64"}
     return Parameter(name, read, {"type": "integer", **bounds, **schema}, description)
 
 
@@ -92,10 +92,15 @@ def choice(
 
     schema: dict[str, Any] = {"type": "string", "enum": list(values)}
     if fold:
-        schema["enum"] = [*values, *(value.upper() for value in values)]
+        schema = {"type": "string", "pattern": f"^({'|'.join(map(_any_case, values))})$"}
     if default is not None:
         schema["default"] = default
     return Parameter(name, read, schema, description)
+
+
+def _any_case(name: str) -> str:
+    """A pattern for the name in any letter case."""
+    return "".join(f"[{letter}{letter.upper()}]" for letter in name)
 
 
 def several(name: str, values: Mapping[str, Any], description: str, *, every: bool) -> Parameter:

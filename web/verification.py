@@ -44,6 +44,7 @@ class Findings(PayloadEndpoint):
 
     summary = "The findings"
     answers = wire.FindingPage
+    media_types = ("text/csv", "application/x-ndjson")
 
     def declare(self, limits: Limits) -> ParameterSet:
         """Filters, paging and the format."""

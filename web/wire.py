@@ -7,18 +7,36 @@ type, a subclass with the suffix ``WithUrls``, so that the plain answers keep ex
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0)]
+Percent = Annotated[float, Meta(description="With two decimals.")]
+Timestamp = Annotated[
+    str,
+    Meta(
+        description="ISO 8601 with the configured offset, seconds rounded down.",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+FileUrl = Annotated[
+    str,
+    Meta(
+        description="The address of a file on this server, with `include=urls` only.",
+        extra_json_schema={"format": "uri-reference"},
+    ),
+]
 
 
 class Counts(msgspec.Struct, gc=False):
     """How much there is of a job."""
 
-    products: int
-    videos: int
-    images: int
-    frames: int
+    products: Count
+    videos: Count
+    images: Count
+    frames: Count
 
 
 class Status(msgspec.Struct, gc=False):
@@ -26,9 +44,9 @@ class Status(msgspec.Struct, gc=False):
 
     job_id: str
     phase: str
-    percent: float
+    percent: Percent
     counts: Counts
-    updated_at: str | None
+    updated_at: Timestamp | None
 
 
 class Preview(msgspec.Struct, gc=False):
@@ -36,8 +54,8 @@ class Preview(msgspec.Struct, gc=False):
 
     frame_id: str
     ts: float | None
-    url: str
-    segment_url: str | None
+    url: FileUrl
+    segment_url: FileUrl | None
 
 
 class Video(msgspec.Struct, gc=False):
@@ -48,14 +66,14 @@ class Video(msgspec.Struct, gc=False):
     url: str | None
     title: str | None
     duration_s: int | float | None
-    frames_count: int
-    updated_at: str | None
+    frames_count: Count
+    updated_at: Timestamp | None
 
 
 class VideoWithUrls(Video, gc=False):
     """A video with the addresses of its pictures."""
 
-    first_keyframe_url: str | None
+    first_keyframe_url: FileUrl | None
     preview_frame: Preview | None
 
 
@@ -65,13 +83,13 @@ class Frame(msgspec.Struct, gc=False):
     frame_id: str
     ts: float | None
     local_path: str
-    updated_at: str
+    updated_at: Timestamp
 
 
 class FrameWithUrls(Frame, gc=False):
     """A frame with the address of its picture."""
 
-    url: str
+    url: FileUrl
 
 
 class Image(msgspec.Struct, gc=False):
@@ -81,26 +99,26 @@ class Image(msgspec.Struct, gc=False):
     product_id: str | None
     local_path: str
     product_title: str | None
-    updated_at: str
+    updated_at: Timestamp
 
 
 class ImageWithUrls(Image, gc=False):
     """A product image with the address of its picture."""
 
-    url: str
+    url: FileUrl
 
 
 class FeatureCount(msgspec.Struct, gc=False):
     """How many assets have one artifact."""
 
-    done: int
-    percent: float
+    done: Count
+    percent: Percent
 
 
 class FeatureTotals(msgspec.Struct, gc=False):
     """How many assets of one type there are, and how far their artifacts are."""
 
-    total: int
+    total: Count
     segment: FeatureCount
     embedding: FeatureCount
     keypoints: FeatureCount
@@ -112,7 +130,7 @@ class Summary(msgspec.Struct, gc=False):
     job_id: str
     product_images: FeatureTotals
     video_frames: FeatureTotals
-    updated_at: str | None
+    updated_at: Timestamp | None
 
 
 class Artifacts(msgspec.Struct, gc=False):
@@ -132,13 +150,13 @@ class ProductImage(msgspec.Struct, gc=False):
     has_embedding: bool
     has_keypoints: bool
     paths: Artifacts
-    updated_at: str
+    updated_at: Timestamp
 
 
 class ProductImageWithUrls(ProductImage, gc=False):
     """The artifacts of a product image with their addresses."""
 
-    original_url: str
+    original_url: FileUrl
     urls: Artifacts
 
 
@@ -152,13 +170,13 @@ class VideoFrame(msgspec.Struct, gc=False):
     has_embedding: bool
     has_keypoints: bool
     paths: Artifacts
-    updated_at: str
+    updated_at: Timestamp
 
 
 class VideoFrameWithUrls(VideoFrame, gc=False):
     """The artifacts of a video frame with their addresses."""
 
-    original_url: str
+    original_url: FileUrl
     urls: Artifacts
 
 
@@ -173,22 +191,22 @@ class Finding(msgspec.Struct, gc=False):
     path: str | None
     claimed_path: str | None
     detail: str
-    since: str
-    seen_at: str
+    since: Timestamp
+    seen_at: Timestamp
 
 
 class VerificationReport(msgspec.Struct, gc=False):
     """What verification found in one job, or (``job_id`` null) in everything."""
 
     job_id: str | None
-    assets: int
-    findings: dict[str, dict[str, int]]
-    total: int
-    checked: dict[str, int]
-    pending: dict[str, int]
-    unchecked: dict[str, int]
-    withheld: int
-    last_pass_at: str | None
+    assets: Count
+    findings: dict[str, dict[str, Count]]
+    total: Count
+    checked: dict[str, Count]
+    pending: dict[str, Count]
+    unchecked: dict[str, Count]
+    withheld: Count
+    last_pass_at: Timestamp | None
 
 
 class Ready(msgspec.Struct):
@@ -201,9 +219,9 @@ class Listing(msgspec.Struct):
     """A page of a list; the subclasses name its items for the OpenAPI document."""
 
     items: Sequence[Any]
-    total: int
-    limit: int
-    offset: int
+    total: Count
+    limit: Count
+    offset: Count
 
 
 class StatusPage(Listing):
@@ -251,16 +269,16 @@ class FindingPage(Listing):
 class IndexInfo(msgspec.Struct):
     """How much the index holds, and its version."""
 
-    files: int
-    assets: int
+    files: Count
+    assets: Count
     version: int
 
 
 class PendingWork(msgspec.Struct):
     """What is known to have happened and is not in the index yet."""
 
-    paths: int
-    validations: int
+    paths: Count
+    validations: Count
 
 
 class RootInfo(msgspec.Struct):
@@ -269,13 +287,13 @@ class RootInfo(msgspec.Struct):
     path: str
     available: bool
     watcher: str
-    directories: int
+    directories: Count
 
 
 class ScanInfo(msgspec.Struct):
     """The last full scan."""
 
-    last_completed_at: str | None
+    last_completed_at: Timestamp | None
     seconds: float | None
     files: int | None
 
@@ -285,7 +303,7 @@ class DatabaseInfo(msgspec.Struct):
 
     configured: bool
     reachable: bool
-    last_sync_at: str | None
+    last_sync_at: Timestamp | None
     error: str | None
 
 
@@ -308,6 +326,6 @@ class Health(msgspec.Struct):
     roots: list[RootInfo]
     scan: ScanInfo
     database: DatabaseInfo
-    skipped_names: int
-    unmatched_files: int
+    skipped_names: Count
+    unmatched_files: Count
     volume: VolumeInfo
