@@ -54,12 +54,17 @@ class Client:
         try:
             return self._get(target, headers)
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            self.connection.close()  # an idle connection that the server ended; http.client opens another
-            return self._get(target, headers)
+            return self._get(target, headers)  # an idle connection that the server ended: once more, anew
 
     def _get(self, target: str, headers: Mapping[str, str]) -> Reply:
-        self.connection.request("GET", target, headers={k.replace("_", "-"): v for k, v in headers.items()})
-        answer = self.connection.getresponse()
+        try:
+            self.connection.request(
+                "GET", target, headers={k.replace("_", "-"): v for k, v in headers.items()}
+            )
+            answer = self.connection.getresponse()
+        except OSError:
+            self.connection.close()  # or it would be half-way through a request for good
+            raise
         fields = {name.lower(): value for name, value in answer.getheaders()}
         return Reply(answer.status, fields, answer.read())
 

