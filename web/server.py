@@ -13,7 +13,6 @@ from typing import Any
 from tornado import httputil
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream, UnsatisfiableReadError
-from tornado.netutil import bind_sockets
 
 from web.app import Application
 from web.problems import Problem, bad_request, raw_response
@@ -23,6 +22,7 @@ log = logging.getLogger(__name__)
 _TORNADO_400 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 _BAD_REQUEST = raw_response(bad_request("This is not a request that HTTP/1.1 allows."))
 _TOO_LARGE = raw_response(Problem(431, "The request's headers are too long."))
+_BACKLOG = 1024
 _RESERVED_FILES = 128  # descriptors that are not connections: the index, logs, files being sent
 
 
@@ -64,9 +64,9 @@ class Server:
 
     def listen(self, address: str, port: int, *, reuse_port: bool = False) -> int:
         """Bind and accept; returns the port, chosen by the system for 0. Raises ``OSError``."""
-        sockets = bind_sockets(port, address or None, reuse_port=reuse_port)
-        self.add_sockets(sockets)
-        return int(sockets[0].getsockname()[1])
+        bound = bind(address, port, reuse_port=reuse_port)
+        self.add_sockets([bound])
+        return int(bound.getsockname()[1])
 
     def add_sockets(self, sockets: list[socket.socket]) -> None:
         """Accept on sockets that are bound already."""
@@ -92,6 +92,22 @@ class Server:
 
     def _busy(self) -> bool:
         return self._application.active > 0 or any(stream.writing() for stream in self._http.streams)
+
+
+def bind(address: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+    """Listen at an address or host name; "" is every address of both families. Raises ``OSError``."""
+    if not address:
+        dual = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        bound = socket.create_server(
+            ("", port), family=family, backlog=_BACKLOG, reuse_port=reuse_port, dualstack_ipv6=dual
+        )
+    else:
+        found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, where = found[0][0], found[0][4]
+        bound = socket.create_server(where, family=family, backlog=_BACKLOG, reuse_port=reuse_port)
+    bound.setblocking(False)
+    return bound
 
 
 class _BoundedServer(HTTPServer):
