@@ -53,7 +53,8 @@ Readings, where the specification can be read in more than one way:
   ``empty`` and ``duplicate`` of the file that a pattern found remain is open.
 - An artifact of an asset without an image is an ``orphan``, claimed or not, and no ``misplaced`` or
   ``unrecorded`` (open). An empty one is at most ``empty`` (open).
-- A further file of size 0 is no duplicate, nor is one that another asset uses.
+- A further file of size 0 is no duplicate; whether one that another asset uses is one is open, and so
+  is whether an orphan is also ``corrupt``.
 - A file that two rows claim is ``suspect`` for each of the claims.
 - Frames' numbers: if two steps are the most common the smaller decides (open).
 """

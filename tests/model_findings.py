@@ -91,9 +91,10 @@ class Findings:
             if slot.empty:
                 yield self._made(asset, feature, "empty", *slot.empty, sure=sure)
             return
-        rest = [path for path in slot.live[1:] if path not in self._used()]
+        rest = slot.live[1:]
         if rest:
-            yield self._made(asset, feature, "duplicate", slot.used, *rest, sure=sure)
+            idle = not self._used().issuperset(rest)
+            yield self._made(asset, feature, "duplicate", slot.used, *rest, sure=sure and idle)
         if feature != "image" and self._is_stale(asset, slot.used):
             yield self._made(asset, feature, "stale", slot.used, sure=sure)
         verdict = self.answers.judge(feature, slot.used, asset.files["image"].used)
@@ -160,7 +161,12 @@ class Findings:
     def _orphans(self, asset: Asset, feature: str) -> Iterator[Finding]:
         paths = self.assets.orphans.get((*asset.key, feature), [])
         live = [path for path in paths if self.disk.there(path)]
-        sure = not asset.listed and not self._image_is_anothers(asset)
+        claim = asset.claim(feature)
+        inside = claim is None or not claim.outside
+        sure = not asset.listed and inside and not self._image_is_anothers(asset)
+        verdict = self.answers.judge(feature, live[0], None) if live else None
+        if verdict:
+            yield self._made(asset, feature, verdict[0], *live, sure=False)
         if live:
             yield self._made(asset, feature, "orphan", *live, sure=sure)
         elif paths:
@@ -206,7 +212,8 @@ class Findings:
     def _claimed_twice(self) -> Iterator[Finding]:
         for path, rows in self.shared.items():
             for row, feature in rows:
-                yield self._made(self.assets.all[row.kind, row.id], feature, "suspect", path)
+                asset = self.assets.all[row.kind, row.id]
+                yield self._made(asset, feature, "suspect", path, asset.files[feature].used)
 
     def _identical_embeddings(self) -> Iterator[Finding]:
         verify = self.settings["verify"]
