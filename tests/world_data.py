@@ -92,7 +92,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 
 VIDEO_IDS = ("v_abc", "v1", "V1", "видео", "a b", "it's", 'q"x', "new\nline", "100%_x", "v%2F", "GỐI")
 PRODUCT_IDS = ("p_001", "p1", "Áo", "p+1", "p#2?", "p&3=4", "l\\5", "ß", "p_%")
-FRAME_NAMES = ("000001", "000002", "000003", "000004", "000006", "000010", "last", "7.5")
+FRAME_NAMES = ("000001", "000002", "000003", "000004", "000006", "000010", "last", "intro")
 IMAGE_NAMES = ("0", "1", "2", "10", "main_1", "ảnh")
 TITLES = (
     "GỐI CỔ", "Gối cổ 2", "gô\u0301i", "go\u0302\u0301i", "Straße", "STRASSE", "İstanbul", "i̇stanbul",
