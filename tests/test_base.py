@@ -13,6 +13,7 @@ import pytest
 from webfake import Web, serving
 
 STATUS = b"GET /status/j_123 HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = STATUS.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 
 @pytest.fixture
@@ -30,11 +31,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def exchange(web: Web, *parts: bytes) -> bytes:
-    """Send raw bytes, and read until the server closes or all that was asked is answered."""
+    """Send raw bytes, the last of which make the server close, and read until it does."""
     with socket.create_connection(("127.0.0.1", web.port), timeout=30) as client:
         for part in parts:
             client.sendall(part)
-        client.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: client.recv(65536), b""))
 
 
@@ -61,8 +61,8 @@ def problem(received: bytes, status: int) -> Any:
         b"GET /jo bs HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /jobs\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
-        b"GET /jobs HTTP/1.1\r\n\r\n",
-        b"GET /jobs HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET /jobs HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"GET /jobs HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
     ],
 )
 def test_what_is_no_request_is_a_problem_too(web: Web, request_bytes: bytes) -> None:
@@ -83,30 +83,23 @@ def test_a_thousand_parameters_are_read(web: Web) -> None:
 
 
 def test_a_connection_serves_many_requests_also_sent_together(web: Web) -> None:
-    received = exchange(web, STATUS * 20, STATUS.replace(b"GET", b"HEAD"), STATUS.replace(b"GET", b"POST"))
+    received = exchange(web, STATUS * 20, STATUS.replace(b"GET", b"HEAD"), LAST.replace(b"GET", b"POST"))
     assert received.count(b"HTTP/1.1 200 OK") == 21
     assert received.count(b"HTTP/1.1 405 ") == 1
     assert received.count(b'"job_id":"j_123"') == 20
 
 
 def test_a_request_in_single_bytes_is_one_request(web: Web) -> None:
-    assert exchange(web, *(STATUS[position : position + 1] for position in range(len(STATUS)))).startswith(
-        b"HTTP/1.1 200 OK"
-    )
+    received = exchange(web, *(LAST[position : position + 1] for position in range(len(LAST))))
+    assert received.startswith(b"HTTP/1.1 200 OK")
 
 
 def test_close_is_honoured(web: Web) -> None:
-    with socket.create_connection(("127.0.0.1", web.port), timeout=30) as client:
-        client.sendall(STATUS.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-        received = b"".join(iter(lambda: client.recv(65536), b""))
-    assert b"\r\nConnection: close\r\n" in received
+    assert b"\r\nConnection: close\r\n" in exchange(web, LAST)
 
 
 def test_http_1_0_needs_no_host_and_is_closed(web: Web) -> None:
-    with socket.create_connection(("127.0.0.1", web.port), timeout=30) as client:
-        client.sendall(b"GET /status/j_123 HTTP/1.0\r\n\r\n")
-        received = b"".join(iter(lambda: client.recv(65536), b""))
-    assert received.endswith(b"}")
+    assert exchange(web, b"GET /status/j_123 HTTP/1.0\r\n\r\n").endswith(b"}")
 
 
 def test_a_client_that_leaves_while_the_database_is_asked_cancels_the_asking(web: Web) -> None:
@@ -133,5 +126,7 @@ def test_nothing_stays_active_after_the_answers(web: Web) -> None:
     for target in ("/status/j_123", "/status/nope", "/nope", "/verification/findings?format=csv"):
         web.get(target)
     exchange(web, b"nonsense\r\n\r\n")
-    exchange(web, b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
+    with socket.create_connection(("127.0.0.1", web.port), timeout=30) as client:
+        client.sendall(b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
+        wait_until(lambda: web.application.active == 1)
     wait_until(lambda: web.application.active == 0 and not web.application.tasks)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from webfake import GMT7, FakeHealth, FakeLookup, FakeQueries
+from webfake import BARE_VIDEO, GMT7, FakeHealth, FakeLookup, FakeQueries
 
 from web.app import make_app
 from web.context import Context
@@ -62,6 +63,25 @@ def test_a_connection_that_sends_no_whole_request_is_closed(sent: bytes) -> None
         received = await asyncio.wait_for(reader.read(), 30)
         assert received.startswith(b"HTTP/1.1 200") is sent.startswith(REQUEST)
         writer.close()
+        await server.shutdown(5)
+
+    asyncio.run(main())
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_closed() -> None:
+    async def main() -> None:
+        queries = FakeQueries()
+        queries.videos_list = [replace(BARE_VIDEO, title="x" * 50_000)] * 1000
+        application = make_app(replace(context(), queries=queries))
+        server = Server(application, ServerLimits(stall=0.4))
+        port = server.listen("127.0.0.1", 0)
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(b"GET /jobs/j_123/videos?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            for closed in (False, True):
+                async with asyncio.timeout(30):
+                    while (server.connections == 0) is not closed:
+                        await asyncio.sleep(0.01)
+        assert application.active == 0
         await server.shutdown(5)
 
     asyncio.run(main())

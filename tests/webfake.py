@@ -218,7 +218,20 @@ class FakeHealth:
         return self.is_ready
 
     def snapshot(self) -> dict[str, Any]:
-        return {"status": "ok", "ready": self.is_ready}
+        return {
+            "status": "ok",
+            "ready": self.is_ready,
+            "version": "0",
+            "problems": [],
+            "index": {"files": 3, "assets": 2, "version": 1},
+            "pending": {"paths": 0, "validations": 0},
+            "roots": [{"path": "/data/frames", "available": True, "watcher": "inotify", "directories": 2}],
+            "scan": {"last_completed_at": NOON, "seconds": 0.5, "files": 3},
+            "database": {"configured": False, "reachable": False, "last_sync_at": None, "error": None},
+            "skipped_names": 0,
+            "unmatched_files": 0,
+            "volume": {"free_bytes": 1, "free_inodes": None},
+        }
 
 
 @dataclass

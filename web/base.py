@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JSON = "application/json"
-WRITE_TIMEOUT = 60.0  # seconds in which a client must take a chunk of a stream
 Headers = Iterable[tuple[str, str]]
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -175,13 +174,9 @@ class Exchange(httputil.HTTPMessageDelegate):
     async def write(self, chunk: bytes) -> None:
         """Send a part and wait until the client has room for more.
 
-        Raises ``StreamClosedError`` if it has gone, or has taken nothing for a minute.
+        Raises ``StreamClosedError``, or is cancelled, if it has gone.
         """
-        try:
-            await asyncio.wait_for(asyncio.shield(self.connection.write(chunk)), WRITE_TIMEOUT)
-        except TimeoutError as exc:
-            self.connection.close()
-            raise iostream.StreamClosedError from exc
+        await self.connection.write(chunk)
 
     def close(self, status: int) -> None:
         """End the answer."""

@@ -109,7 +109,7 @@ def several(name: str, values: Mapping[str, Any], description: str, *, every: bo
 
     def read(given: str) -> tuple[Any, ...]:
         try:
-            return tuple(dict.fromkeys(values[part] for part in given.split(",") if part))
+            return tuple(dict.fromkeys(values[part] for part in given.split(",")))
         except KeyError:
             raise ValueError(allowed) from None
 
@@ -184,8 +184,8 @@ class ParameterSet:
             parameter = known.get(name) or known.get(_decode_name(name))
             if parameter is None:
                 continue
-            if parameter.every and parameter.name in found:
-                raw = f"{found[parameter.name]},{raw}"
+            if parameter.every:
+                raw = ",".join(filter(None, (found.get(parameter.name), raw)))
             found[parameter.name] = raw
         return found
 

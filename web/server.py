@@ -6,6 +6,7 @@ import asyncio
 import logging
 import resource
 import socket
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -35,11 +36,24 @@ class ServerLimits:
     write_buffer: int = 64 << 20
     idle: float = 75.0
     body_time: float = 10.0
-    connections: int = 4096
+    stall: float = 60.0
+    connections: int = 2048
 
 
 class Stream(IOStream):
     """A connection that says what is wrong as a problem, where Tornado has a bare status or silence."""
+
+    progress = 0.0  # when the client last took a byte
+
+    def write_to_fd(self, data: memoryview) -> int:
+        """Send what the client takes, and remember when that was."""
+        try:
+            sent = super().write_to_fd(data)
+        finally:
+            del data  # an exception's traceback would keep the buffer from growing
+        if sent:
+            self.progress = time.monotonic()
+        return sent
 
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
         """Send, with Tornado's own 400 given a body."""
@@ -71,6 +85,7 @@ class Server:
     def add_sockets(self, sockets: list[socket.socket]) -> None:
         """Accept on sockets that are bound already."""
         self._http.add_sockets(sockets)
+        self._http.watch()
 
     @property
     def connections(self) -> int:
@@ -80,6 +95,7 @@ class Server:
     async def shutdown(self, grace: float) -> None:
         """Stop; requests under way have ``grace`` seconds to be answered."""
         self._http.stop()
+        self._http.unwatch()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         while self._busy() and loop.time() < deadline:
@@ -113,7 +129,8 @@ def bind(address: str, port: int, *, reuse_port: bool = False) -> socket.socket:
 class _BoundedServer(HTTPServer):
     """Keeps its streams in the order of their last requests, and closes the first for one too many."""
 
-    streams: OrderedDict[IOStream, None]
+    streams: OrderedDict[Stream, None]
+    _watching: asyncio.TimerHandle | None = None
 
     def initialize(self, application: Application, *, limits: ServerLimits) -> None:  # type: ignore[override]
         self.streams = OrderedDict()
@@ -132,9 +149,9 @@ class _BoundedServer(HTTPServer):
         """Serve a new connection."""
         if len(self.streams) >= self._most:
             self._close_idlest()
-        stream = Stream(stream.socket, max_buffer_size=self.max_buffer_size)
-        self.streams[stream] = None
-        super().handle_stream(stream, address)
+        bounded = Stream(stream.socket, max_buffer_size=self.max_buffer_size)
+        self.streams[bounded] = None
+        super().handle_stream(bounded, address)
 
     def start_request(
         self, server_conn: Any, request_conn: httputil.HTTPConnection
@@ -148,12 +165,29 @@ class _BoundedServer(HTTPServer):
         self.streams.pop(server_conn.stream, None)
         super().on_close(server_conn)
 
+    def watch(self) -> None:
+        """From now on, close connections whose clients take nothing of an answer."""
+        self.unwatch()
+        loop = asyncio.get_running_loop()
+        self._watching = loop.call_later(self._limits.stall / 4, self._close_stalled)
+
+    def unwatch(self) -> None:
+        """Stop looking for them."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def _close_stalled(self) -> None:
+        latest = time.monotonic() - self._limits.stall
+        for stream in [stream for stream in self.streams if stream.writing() and stream.progress < latest]:
+            stream.close()
+        self.watch()
+
     def _close_idlest(self) -> None:
-        for stream in self.streams:
-            if not stream.writing():
-                stream.close()
-                del self.streams[stream]
-                return
+        """Close the one that has waited longest for a request, or else has been answered longest."""
+        idle = (stream for stream in self.streams if not stream.writing())
+        stream = next(idle, None) or next(iter(self.streams))
+        stream.close()
+        self.streams.pop(stream, None)
 
 
 def raise_file_limit() -> int:
