@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from web.routes import Route, Router, Target
+from web.routes import Router, Target
 
 PATTERNS = (
     "/",
@@ -44,11 +44,6 @@ def test_a_path_finds_its_route(path: str, pattern: str, names: list[str]) -> No
 )
 def test_a_path_that_fits_nothing_finds_nothing(path: str) -> None:
     assert ROUTER.find(path) is None
-
-
-def test_a_route_knows_its_names() -> None:
-    assert Route(PATTERNS[2], ENDPOINT).names == ("job_id", "video_id")
-    assert Route("/files/{path*}", ENDPOINT).names == ("path",)
 
 
 @settings(max_examples=200)

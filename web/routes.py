@@ -21,12 +21,6 @@ class Route(NamedTuple):
     pattern: str
     endpoint: type[Endpoint]
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names in the pattern, without star."""
-        parts = self.pattern.split("/")
-        return tuple(part[1:-1].rstrip("*") for part in parts if part.startswith("{"))
-
 
 class Target(NamedTuple):
     """A route that is ready to answer."""
