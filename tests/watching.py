@@ -1,4 +1,4 @@
-"""What the watcher's tests share: a small worker that follows hints, and system calls that can be made to fail."""
+"""What the watcher's tests share: a small worker that follows hints, and system calls that fail at will."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from scanner.dirty import Dirty, DirtySet
 from scanner.inotify import LibcKernel
+from scanner.sweep import changed_directories, stat_below
 from scanner.watch import DirectoryWatcher
 
 DEADLINE = 30.0
@@ -45,6 +46,7 @@ class Worker:
         self.watcher = watcher
         self.files: dict[str, Model] = {}
         self.subdirectories: dict[str, set[str]] = {}
+        self.listed: dict[str, tuple[int, int]] = {}
         self.identity: tuple[int, int] | None = None
 
     @property
@@ -83,7 +85,8 @@ class Worker:
         files: Model = {}
         found: set[str] = set()
         try:
-            if directory and not stat.S_ISDIR(os.lstat(where).st_mode):
+            about = os.lstat(where) if directory else os.stat(where)
+            if not stat.S_ISDIR(about.st_mode):
                 raise NotADirectoryError(where)
             with os.scandir(where) as entries:
                 for entry in entries:
@@ -95,6 +98,7 @@ class Worker:
         gone = self.subdirectories.get(directory, set()) - found
         new = found - self.subdirectories.get(directory, set())
         self.files[directory] = files
+        self.listed[directory] = (about.st_mtime_ns, about.st_ino)
         self.subdirectories[directory] = found
         for path in gone:
             self.remove(path)
@@ -122,6 +126,7 @@ class Worker:
         for path in self.below(directory):
             self.files.pop(path, None)
             self.subdirectories.pop(path, None)
+            self.listed.pop(path, None)
         parent = directory.rpartition("/")[0]
         self.subdirectories.get(parent, set()).discard(directory)
         self.watcher.forget(directory)
@@ -135,11 +140,23 @@ class Worker:
             self.follow(item)
         self.dirty.done(items)
 
-    def settle(self) -> None:
-        """Follow hints until nothing is pending and the model equals a fresh walk, or fail."""
-        deadline = time.monotonic() + DEADLINE
-        while time.monotonic() < deadline:
+    def sweep(self) -> None:
+        """Mark what the mtimes of directories say has changed."""
+        known = [(path, *listed) for path, listed in self.listed.items()]
+        for part in changed_directories(known, stat_below(self.root)):
+            for directory, _ in part.changed:
+                self.dirty.mark(directory)
+
+    def settle(self, sweep_after: float = DEADLINE) -> None:
+        """Follow hints until nothing is pending and the model equals a fresh walk, or fail.
+
+        After ``sweep_after`` seconds sweeps help.
+        """
+        started = time.monotonic()
+        while time.monotonic() < started + DEADLINE:
             self.turn(0.02)
+            if time.monotonic() > started + sweep_after:
+                self.sweep()
             if not self.dirty.pending and self.model == walk(self.root):
                 return
         found, truth = self.model, walk(self.root)
