@@ -1,0 +1,61 @@
+"""What a read of the pipeline database hands on: rows, and where a full comparison begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scanner.records import PipelineRow
+
+
+class Table(StrEnum):
+    """The tables that are read, owners before what they own; the value is the table's name."""
+
+    JOBS = "jobs"
+    PRODUCTS = "products"
+    VIDEOS = "videos"
+    JOB_VIDEOS = "job_videos"
+    PRODUCT_IMAGES = "product_images"
+    VIDEO_FRAMES = "video_frames"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of one table to insert or update; a batch has at most ``BATCH`` rows and at least one."""
+
+    table: Table
+    rows: Sequence[PipelineRow]
+
+
+@dataclass(frozen=True, slots=True)
+class BeginFull:
+    """A full comparison of the table begins: every row of it follows, then ``FullPass``."""
+
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class FullPass:
+    """Every row of the table has been handed on since ``BeginFull``; what was not is gone."""
+
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class PollDone:
+    """A poll has ended well; ``full`` means that every table was compared in full."""
+
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PollFailed:
+    """A poll broke off: an unfinished full comparison says nothing about what is gone."""
+
+    error: str
+
+
+BATCH = 2000
+PollItem = Rows | BeginFull | FullPass
+SinkItem = PollItem | PollDone | PollFailed
