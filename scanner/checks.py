@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from scanner.config import VerifyConfig
 from scanner.contentfile import ContentFile
-from scanner.npformat import MAGIC, ZIP_MAGICS, ArrayHeader, check_archive, finite, parse_header
+from scanner.npformat import MAGIC, ZIP_MAGICS, ArrayHeader, check_archive, finite, number, parse_header
 from scanner.pictures import Picture, decode, read_header
 from scanner.records import Feature
 from scanner.verdicts import (
@@ -43,9 +43,11 @@ NO_ROWS = "the keypoints have no rows"
 ONE_VALUE = "the mask has a single value"
 
 _IMAGES_KEPT = 4096
+_MAX_DETAIL = 300
 _DTYPE, _DIM = "verify.embedding.dtype", "verify.embedding.dim"
 _KEYPOINTS_DTYPE, _COLUMNS = "verify.keypoints.dtype", "verify.keypoints.columns"
 _FLOATS = ("float16", "float32", "float64")
+_COLUMNS_TRIED = range(2, 9)
 
 
 def check(task: Task, settings: VerifyConfig, roots: Sequence[str] = ()) -> Verdict:
@@ -56,16 +58,21 @@ def check(task: Task, settings: VerifyConfig, roots: Sequence[str] = ()) -> Verd
     try:
         return _Judge(task, settings, (task.root, *roots)).verdict()
     except Damaged as found:
-        return Verdict(Status.CORRUPT, found.detail, found.expectation, found.observed)
+        return Verdict(Status.CORRUPT, _plain(found.detail), found.expectation, found.observed)
     except Vanished as found:
         return Verdict(Status.VANISHED, str(found))
     except Unjudged as found:
-        return Verdict(Status.UNCHECKED, str(found))
+        return Verdict(Status.UNCHECKED, _plain(str(found)))
     except MemoryError:
         return Verdict(Status.UNCHECKED, RAN_OUT)
     except OSError as error:
         status = Status.VANISHED if error.errno in GONE else Status.UNCHECKED
         return Verdict(status, errno_reason(error))
+
+
+def _plain(detail: str) -> str:
+    """The text without what a hostile file may have put into it: endless names, broken Unicode."""
+    return detail[:_MAX_DETAIL].encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class _Judge:
@@ -188,7 +195,7 @@ class _Judge:
             raise Damaged(f"is an array of {header.dtype}, not of numbers"[:200])
         there = file.size - header.offset
         if header.nbytes > there:
-            raise Damaged(f"claims {_number(header.nbytes)} bytes of data and has {there}")
+            raise Damaged(f"claims {number(header.nbytes)} bytes of data and has {there}")
         feature = self.task.feature
         if feature is Feature.SEGMENT:
             return self._array_mask(file, header)
@@ -201,7 +208,7 @@ class _Judge:
         shape = header.shape
         if len(shape) not in (2, 3) or 0 in shape:
             raise Damaged(f"mask is an array of shape {_shape(shape)}, not height x width")
-        sizes = [(shape[1], shape[0])] + [(shape[2], shape[1])] * (len(shape) == 3)
+        sizes = [(shape[at + 1], shape[at]) for at in range(len(shape) - 1)]
         self._compare_size(sizes)
         data = file.read(header.offset, header.nbytes, self.bound)
         values = np.frombuffer(data, header.dtype)
@@ -211,8 +218,8 @@ class _Judge:
         dim = self.settings.embedding.dim
         if header.count != dim:
             shape = _shape(header.shape)
-            detail = f"embedding has {_number(header.count)} values (shape {shape}), {dim} are expected"
-            raise Damaged(detail, _DIM, _number(header.count))
+            detail = f"embedding has {number(header.count)} values (shape {shape}), {dim} are expected"
+            raise Damaged(detail, _DIM, number(header.count))
         data = file.read(header.offset, header.nbytes, self.bound)
         return _embedding(data, np.frombuffer(data, header.dtype))
 
@@ -252,13 +259,19 @@ class _Judge:
         return Verdict(Status.OK)
 
     def _other_reading(self, data: bytes) -> tuple[str | None, str]:
-        """The key and the value of it by which the same bytes would be good keypoints, if there is one."""
-        for key, value, dtype, columns in _readings(self.settings.keypoints):
-            if len(data) % (dtype.itemsize * columns) == 0:
-                rows = np.frombuffer(data, dtype).reshape(-1, columns)
-                if self._wrong_rows(rows) is None:
-                    return key, value
-        return None, ""
+        """The key, and the values of it, with which the same bytes would be good keypoints, if any."""
+        expected = self.settings.keypoints
+        types = [name for name in _FLOATS if self._good_as(data, _little(name), expected.columns)]
+        if types:
+            return _KEYPOINTS_DTYPE, ", ".join(types)
+        dtype = _little(expected.dtype)
+        columns = [str(number) for number in _COLUMNS_TRIED if self._good_as(data, dtype, number)]
+        return (_COLUMNS, ", ".join(columns)) if columns else (None, "")
+
+    def _good_as(self, data: bytes, dtype: np.dtype[Any], columns: int) -> bool:
+        if len(data) % (dtype.itemsize * columns):
+            return False
+        return self._wrong_rows(np.frombuffer(data, dtype).reshape(-1, columns)) is None
 
     def _wrong_rows(self, rows: npt.NDArray[Any]) -> str | None:
         """What is wrong with keypoints as an array of rows, or None."""
@@ -341,20 +354,5 @@ def _little(name: str) -> np.dtype[Any]:
     return np.dtype(name).newbyteorder("<")
 
 
-def _readings(expected: Any) -> Iterator[tuple[str, str, np.dtype[Any], int]]:
-    """Other settings under which keypoints may be whole: another number type, then other columns."""
-    for name in _FLOATS:
-        if name != expected.dtype:
-            yield _KEYPOINTS_DTYPE, name, _little(name), expected.columns
-    for columns in (2, 3, 4, 5, 6, 7, 8):
-        if columns != expected.columns:
-            yield _COLUMNS, str(columns), _little(expected.dtype), columns
-
-
 def _shape(shape: tuple[int, ...]) -> str:
-    return "(" + ", ".join(map(_number, shape)) + ")"
-
-
-def _number(value: int) -> str:
-    """An integer of any size, in few characters."""
-    return str(value) if value < 10**18 else "more than 10^18"
+    return "(" + ", ".join(map(number, shape)) + ")"

@@ -117,6 +117,11 @@ def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+def number(value: int) -> str:
+    """An integer of any size, in few characters."""
+    return str(value) if value < 10**18 else "more than 10^18"
+
+
 def finite(values: npt.NDArray[Any]) -> bool:
     """Whether every number is finite; integers always are."""
     return values.dtype.kind not in "fc" or bool(np.isfinite(values).all())
@@ -200,7 +205,7 @@ def _all_finite(member: IO[bytes], data: bytes, header: ArrayHeader, deadline: f
         data = member.read(_CHUNK_BYTES)
         _within(deadline)
     if wanted > 0:
-        return f"claims {header.nbytes} bytes and has {header.nbytes - wanted}"
+        return f"claims {number(header.nbytes)} bytes of data and has {header.nbytes - wanted}"
     return wrong
 
 
