@@ -7,19 +7,23 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 from psycopg.types.string import TextLoader
-from sqlalchemy import URL, Connection, create_engine, text
+from sqlalchemy import URL, Connection, Select, create_engine, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import NullType
 
+from scanner.rows import BATCH, Raw
+
+_CHUNK = BATCH if psycopg.capabilities.has_stream_chunked() else 1
 _SLICE = 0.1  # how often a connection that is being made looks whether it is still wanted
 
 # One row a relation: what would have to be compared in full, or reflected anew, when it changes.
@@ -120,6 +124,28 @@ class PostgresSource:
         finally:
             timer.cancel()
 
+    def stream(self, conn: Connection, statement: Select[Any]) -> Generator[Raw]:
+        """The rows of a statement as the server sends them, a batch at a time.
+
+        The server works on the next rows while these are looked at. It may be held up by whoever takes
+        them for as long as need be, so that only the wait for the next batch is bounded.
+        """
+        raw: Any = conn.connection.dbapi_connection
+        with self.guard():
+            raw.execute("SET LOCAL statement_timeout = 0")
+        rows = raw.cursor().stream(_sql(conn, statement), {}, size=_CHUNK)
+        try:
+            while batch := self._take(rows):
+                yield batch
+        except BaseException:
+            conn.invalidate()  # closes it, rather than have the rest of the rows sent first
+            raise
+
+    def is_sound(self, conn: Connection) -> bool:
+        """True where the server has seen to it that text is valid; without an encoding it has not."""
+        raw: Any = conn.connection.dbapi_connection
+        return bool(raw.info.parameter_status("server_encoding") != "SQL_ASCII")
+
     def fingerprint(self, conn: Connection, names: list[str]) -> Mapping[str, object]:
         """For each relation that exists something that changes when its definition does."""
         with self.guard():
@@ -137,6 +163,10 @@ class PostgresSource:
     def close(self) -> None:
         """Close the connections that are not in use."""
         self.engine.dispose()
+
+    def _take(self, rows: Iterator[tuple[Any, ...]]) -> Raw:
+        with self.guard():
+            return list(islice(rows, BATCH))
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -173,6 +203,7 @@ class PostgresSource:
 
     def _handshake(self) -> pq.abc.PGconn:
         """Make a connection in slices, so that a server that hangs can be given up at any time."""
+        self._refuse_if_aborted()
         deadline = time.monotonic() + self._connect_seconds
         pgconn = pq.PGconn.connect_start(self._conninfo.encode())
         try:
@@ -184,15 +215,22 @@ class PostgresSource:
         pgconn.nonblocking = 1
         return pgconn
 
+    def _refuse_if_aborted(self) -> None:
+        if self._aborted:
+            raise psycopg.OperationalError("given up: the program is stopping")
+
     def _wait(self, pgconn: pq.abc.PGconn, status: int, deadline: float) -> None:
         poller = select.poll()
         events = select.POLLIN if status == pq.PollingStatus.READING else select.POLLOUT
         poller.register(pgconn.socket, events)
         while not poller.poll(_SLICE * 1000):
-            if self._aborted:
-                raise psycopg.OperationalError("given up: the program is stopping")
+            self._refuse_if_aborted()
             if time.monotonic() > deadline:
                 raise psycopg.OperationalError(f"no connection within {self._connect_seconds:g} s")
+
+
+def _sql(conn: Connection, statement: Select[Any]) -> str:
+    return str(statement.compile(dialect=conn.dialect, compile_kwargs={"literal_binds": True}))
 
 
 def _poll(pgconn: pq.abc.PGconn) -> int:

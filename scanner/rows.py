@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from scanner.records import PipelineRow
 
@@ -57,5 +58,6 @@ class PollFailed:
 
 
 BATCH = 2000
+Raw = Sequence[tuple[Any, ...]]  # rows as a driver gives them
 PollItem = Rows | BeginFull | FullPass
 SinkItem = PollItem | PollDone | PollFailed

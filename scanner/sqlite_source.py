@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, Select, create_engine
 from sqlalchemy.pool import NullPool
+
+from scanner.rows import BATCH, Raw
 
 
 class SqliteSource:
@@ -49,6 +51,17 @@ class SqliteSource:
     def guard(self) -> nullcontext[None]:
         """A local file answers or fails by itself."""
         return nullcontext()
+
+    def stream(self, conn: Connection, statement: Select[Any]) -> Generator[Raw]:
+        """The rows of a statement as they come, a batch at a time."""
+        with closing(conn.execute(statement)) as result:
+            cursor: Any = result.cursor
+            while raw := cursor.fetchmany(BATCH):
+                yield raw
+
+    def is_sound(self, _conn: Connection) -> bool:
+        """SQLite stores whatever it is given as text."""
+        return False
 
     def fingerprint(self, conn: Connection, names: list[str]) -> Mapping[str, object]:
         """For each of the names that exists something that changes when its definition does."""

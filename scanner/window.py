@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from scanner.tableplan import SERVER_TIMES, Kind, Raw, TablePlan, epoch_micros
+from scanner.rows import Raw
+from scanner.tableplan import SERVER_TIMES, Kind, TablePlan, epoch_micros
 from scanner.timestamps import EARLIEST_US, LATEST_US, MICROS, Clock
 
 LARGE_WINDOW = 10_000  # rows that may be read again at each poll without a thought
@@ -52,7 +53,7 @@ class Seen:
 
     def commit(self) -> None:
         """What was found since the last commit is what is known from now on."""
-        self._known = np.unique(np.concatenate(self._found)) if self._found else np.empty(0, np.int64)
+        self._known = np.sort(np.concatenate(self._found)) if self._found else np.empty(0, np.int64)
         self._found = []
 
     def forget(self) -> None:
@@ -75,9 +76,11 @@ class TableState:
     digest: tuple[int, int] | None = None
     seen: Seen = field(default_factory=Seen)
 
-    def raise_watermark(self, updated: Iterable[int | None], now_us: int) -> None:
+    def raise_watermark(self, updated: Sequence[int | None], now_us: int) -> None:
         """Follow the latest update; times that lie in the future do not count."""
-        latest = max((us for us in updated if us is not None and us <= now_us), default=None)
+        latest = max(filter(None, updated), default=None)
+        if latest is not None and latest > now_us:
+            latest = max((us for us in updated if us is not None and us <= now_us), default=None)
         if latest is not None and (self.watermark_us is None or latest > self.watermark_us):
             self.watermark_us = latest
             self.raised_at = time.monotonic()
