@@ -168,9 +168,9 @@ class Supervisor(Generic[Tag]):
             self._flush(process)
 
     def _fair(self, process: CheckProcess[Tag]) -> bool:
-        """Whether others would not be left with nothing: near the end jobs are dealt out evenly."""
-        held = sum(len(each.items) for each in self.processes)
-        return len(process.items) * len(self.processes) <= held + len(self._queue)
+        """Whether this is not more than its share: near the end nothing waits behind what takes long."""
+        jobs = sum(len(each.items) for each in self.processes) + len(self._queue)
+        return len(process.items) * len(self.processes) < jobs
 
     def _end_all(self) -> None:
         for process in self.processes:

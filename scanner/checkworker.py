@@ -25,6 +25,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -135,8 +136,7 @@ class Worker:
         try:
             verdict = self._check(task, setup.settings, setup.roots)
         except Exception as error:  # noqa: BLE001 - a mistake of this program must not look like a dead worker
-            traceback.print_exc()
-            return Verdict(Status.UNCHECKED, f"the check itself failed: {type(error).__name__}: {error}")
+            return Verdict(Status.UNCHECKED, f"the check itself failed: {_mistake(error)}")
         if self._done and verdict.detail == RAN_OUT:
             return None
         return verdict
@@ -158,6 +158,13 @@ class Worker:
             raise EOFError
         self._received += data
         return unframe(self._received)
+
+
+def _mistake(error: Exception) -> str:
+    """What a traceback would say, in a line: this process may write nothing, not even a log."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}".encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _slow(task: Task) -> bool:
