@@ -1,4 +1,4 @@
-"""One poll of the pipeline database: all tables in one transaction, each in the cheapest way that is right."""
+"""One poll of the pipeline database: all tables in one transaction, each read in the cheapest right way."""
 
 from __future__ import annotations
 

@@ -65,6 +65,7 @@ class Poller(threading.Thread):
         self._stopping = threading.Event()
         self._status = PollerStatus()
         self._last_full: tuple[float, float] | None = None  # when it ended, and what it took
+        self._owes_full = False  # the last poll was partial: what it saw change may have been a deletion
         self._failures = 0
         self._failing_since = 0.0
 
@@ -101,8 +102,9 @@ class Poller(threading.Thread):
     def _attempt(self) -> float:
         """One poll; answers how long to wait for the next."""
         try:
-            if self._failures or not self._pipeline.unchanged():
-                self._poll(full=self._full_is_due())
+            full = self._full_is_due()
+            if self._failures or not self._pipeline.unchanged() or (full and self._owes_full):
+                self._poll(full=full)
             self._succeeded()
         except _StoppedError:
             return 0.0
@@ -118,6 +120,7 @@ class Poller(threading.Thread):
             for item in items:
                 self._hand_on(item)
         self._hand_on(PollDone(full))
+        self._owes_full = not full
         if full:
             ended = time.monotonic()
             self._last_full = (ended, ended - started)

@@ -44,11 +44,18 @@ class _TolerantLoader(TextLoader):
         return bytes(data).decode("utf-8", "surrogateescape")
 
 
+class _Opaque(NullType):
+    """A type that is only ever asked whether it is null; ``vector(512)`` has an argument."""
+
+    def __init__(self, *_arguments: Any, **_options: Any) -> None:
+        super().__init__()
+
+
 class _AnyType(dict[str, Any]):
     """Types that SQLAlchemy does not know (pgvector's and others) are reflected without a warning."""
 
     def get(self, key: str, default: Any = None) -> Any:
-        return super().get(key, NullType)
+        return super().get(key, _Opaque)
 
 
 class _Breakable(psycopg.Connection[Any]):
@@ -196,10 +203,11 @@ class PostgresSource:
             "SET default_transaction_read_only = on; SET TimeZone = 'UTC'; SET DateStyle = 'ISO';"
             f"SET statement_timeout = {int(self._statement_seconds * 1000)};"
         )
-        connection.autocommit = False
         if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            connection.execute("SET client_encoding = 'SQL_ASCII'")
             for name in ("text", "varchar", "bpchar", "name"):
                 connection.adapters.register_loader(name, _TolerantLoader)
+        connection.autocommit = False
 
     def _handshake(self) -> pq.abc.PGconn:
         """Make a connection in slices, so that a server that hangs can be given up at any time."""
