@@ -23,6 +23,9 @@ from scanner.configvalues import BadValue, Strings, from_text, from_toml, kind, 
 from scanner.redaction import one_line
 from scanner.settings import AssetLayoutConfig, Config
 
+_SECRET = {"database.url"}
+_NOT_SHOWN = "found no string (and it is not shown, as it may hold a password), allowed is a string"
+
 
 class _Comparison(NamedTuple):
     """A check over several keys; its lines are about the first of them."""
@@ -69,7 +72,7 @@ class Loading:
         try:
             value = convert()
         except BadValue as exc:
-            complaints = [str(exc)]
+            complaints = [_NOT_SHOWN if key in _SECRET else str(exc)]
         else:
             complaints = list(_complaints(key, value))
         self.problems += [f"{origin}: {key}: {complaint}" for complaint in complaints]

@@ -56,6 +56,7 @@ def _password_end(text: str, head: re.Match[str]) -> tuple[bool, int]:
     if at < 0 and not http and not _PORT.match(text, start):
         run = _end(_LINE, text, start)
         at = text.find("@", start, run)
+        at = text.rfind("@", start, _end(_RUN, text, at)) if at >= 0 else at
     return (True, at) if at >= 0 else (False, run)
 
 
