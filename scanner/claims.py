@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import apsw
 import numpy as np
@@ -29,7 +30,7 @@ class ClaimTable:
     """Reads and writes ``claims`` and ``named`` inside the caller's transaction."""
 
     def __init__(self, connection: apsw.Connection, paths: ClaimPaths) -> None:
-        self._db = connection
+        self._db: Any = connection  # rows are typed where they are unpacked
         self._paths = paths
         self._seen: dict[AssetType, array[int]] = {}
         self.any = self._db.execute("SELECT 1 FROM claims LIMIT 1").fetchone() is not None
@@ -170,7 +171,16 @@ class ClaimTable:
 def _row(type: AssetType, row: tuple[object, ...]) -> AssetRow:
     id, owner, ts, image, segment, embedding, keypoints, embedded, time = row
     return AssetRow(
-        type, id, owner, ts, image, segment, embedding, keypoints, bool(embedded), time  # type: ignore[arg-type]
+        type,
+        id,
+        owner,
+        ts,
+        image,
+        segment,
+        embedding,
+        keypoints,
+        bool(embedded),
+        time,  # type: ignore[arg-type]
     )
 
 

@@ -94,7 +94,10 @@ class Lister:
         Call it again when a root has come, gone or been replaced.
         """
         self._roots = frozenset(roots)
-        places = {os.path.realpath(self.root), *(os.path.realpath(self.absolute(root)) for root in self._roots)}
+        places = {
+            os.path.realpath(self.root),
+            *(os.path.realpath(self.absolute(root)) for root in self._roots),
+        }
         self._real_roots = tuple(sorted(places))
 
     def look(self, directory: str, names: frozenset[str] | None = None) -> Look:

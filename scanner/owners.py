@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import apsw
 
@@ -32,7 +33,7 @@ class OwnerTable:
     """
 
     def __init__(self, connection: apsw.Connection, local_job: str | None) -> None:
-        self._db = connection
+        self._db: Any = connection  # rows are typed where they are unpacked
         self._local = local_job
         self._scopes: dict[tuple[str, ...], int] = {}
         self.counts: Counts = {}
@@ -120,7 +121,6 @@ class OwnerTable:
     def reassign(self, type: AssetType, ids: Iterable[str]) -> list[tuple[str, int, int]]:
         """Work out anew in which jobs owners are; returns (id, old scope, new scope) where that changed."""
         moved = []
-        by_membership = type is AssetType.VIDEO_FRAME and self._has_memberships()
         for id in dict.fromkeys(ids):
             row = self._db.execute(
                 "SELECT scope, job, recorded, assets FROM owners WHERE type=? AND id=?", (type, id)
@@ -128,7 +128,7 @@ class OwnerTable:
             if row is None:
                 continue
             old, job, recorded, assets = row
-            new = self.scope_of(self._jobs_of(id, job if recorded else None, by_membership, bool(recorded)))
+            new = self.scope_of(self._jobs_of(type, id, job)) if recorded else self.disk_scope()
             if not recorded and not assets:
                 self._db.execute("DELETE FROM owners WHERE type=? AND id=?", (type, id))
             if new != old:
@@ -138,16 +138,6 @@ class OwnerTable:
                     self._add(new, type, 1)
                 moved.append((id, old, new))
         return moved
-
-    def all_videos(self) -> list[str]:
-        """The ids of all videos that are known."""
-        return [row[0] for row in self._db.execute("SELECT id FROM owners WHERE type=1")]
-
-    def set_membership_table(self, present: bool) -> bool:
-        """Note whether ``job_videos`` decides; True if that is new."""
-        old = self._has_memberships()
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES('job_videos', ?)", (int(present),))
-        return old != present
 
     def scope_of(self, jobs: Iterable[str]) -> int:
         """The number of a set of jobs; a new set gets a new number."""
@@ -161,10 +151,12 @@ class OwnerTable:
         row = self._db.execute("SELECT scope FROM scopes WHERE jobs=?", (text,)).fetchone()
         if row is None:
             self._db.execute("INSERT INTO scopes(jobs) VALUES(?)", (text,))
-            row = (self._db.last_insert_rowid(),)
-            self._db.executemany("INSERT INTO job_scopes VALUES(?,?)", [(job, row[0]) for job in key])
-        self._scopes[key] = int(row[0])
-        return int(row[0])
+            number = self._db.last_insert_rowid()
+            self._db.executemany("INSERT INTO job_scopes VALUES(?,?)", [(job, number) for job in key])
+        else:
+            number = int(row[0])
+        self._scopes[key] = number
+        return number
 
     def scopes(self, type: AssetType, ids: Sequence[str]) -> dict[str, int]:
         """The scopes of owners; one that is only on disk is in the local job, or in none."""
@@ -242,22 +234,18 @@ class OwnerTable:
                 moved.append(str(id))
         return moved
 
-    def _jobs_of(self, id: str, job: str | None, by_membership: bool, recorded: bool) -> list[str]:
-        if self._local is not None:
-            return [self._local]
-        if by_membership:
-            if not recorded:
-                return []
-            return [row[0] for row in self._db.execute("SELECT job FROM memberships WHERE video=?", (id,))]
-        return [] if job is None else [job]
-
-    def _has_memberships(self) -> bool:
-        row = self._db.execute("SELECT value FROM meta WHERE key='job_videos'").fetchone()
-        return row is not None and bool(row[0])
+    def _jobs_of(self, type: AssetType, id: str, job: str | None) -> list[str]:
+        """The jobs of a recorded owner: of its row, and of a video those that ``job_videos`` names."""
+        jobs = [] if job is None else [job]
+        if type is AssetType.VIDEO_FRAME:
+            jobs += [
+                str(row[0]) for row in self._db.execute("SELECT job FROM memberships WHERE video=?", (id,))
+            ]
+        return jobs
 
     def _count_owner(self, type: AssetType, id: object, change: int) -> None:
-        row = self._db.execute("SELECT scope FROM owners WHERE type=? AND id=?", (type, id)).fetchone()
-        self._add(row[0], type, change)
+        for (scope,) in self._db.execute("SELECT scope FROM owners WHERE type=? AND id=?", (type, id)):
+            self._add(scope, type, change)
 
     def _add(self, scope: int, type: AssetType, change: int) -> None:
         key = (scope, int(type), "owners")

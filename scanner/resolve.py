@@ -160,7 +160,9 @@ def resolve(evidence: Evidence, rules: Rules) -> Resolved:
         checks,
         row.ts if row is not None else evidence.timestamp,
         image.path if image else None,
-        *paths,
+        paths[0],
+        paths[1],
+        paths[2],
         tuple(found.path for found in evidence.found[Feature.IMAGE] if image is None or found is not image),
         image.state.mtime_ns if image else None,
         image_updated,
@@ -208,12 +210,17 @@ def _about_place(feature: Feature, evidence: Evidence, rules: Rules) -> list[Dis
     if not rules.database:
         return []
     if claim is not None and used is None:
-        return [Disagreement(feature, Kind.MISSING, None, raw, "no file at the claimed path or where a pattern looks")]
-    if claim is not None and used is not None and used.path != claim.path and not _lost_to_rival(feature, evidence):
+        if _lost_to_rival(feature, evidence):
+            return []
+        detail = "no file at the claimed path or where a pattern looks"
+        return [Disagreement(feature, Kind.MISSING, None, raw, detail)]
+    if claim is not None and used is not None and used.path != claim.path:
+        if _lost_to_rival(feature, evidence):
+            return []
         detail = f"the claimed file is not there; {used.path} is used"
         return [Disagreement(feature, Kind.MISPLACED, used.path, raw, detail)]
     if claim is None and used is not None and _unrecorded(feature, evidence):
-        detail = "the row does not name this file" if evidence.row else "no row in the database names this image"
+        detail = "the row does not name this file" if evidence.row else "no row names this image"
         return [Disagreement(feature, Kind.UNRECORDED, used.path, None, detail)]
     return []
 
@@ -260,7 +267,7 @@ def _about_others(feature: Feature, evidence: Evidence) -> list[Disagreement]:
     claim = evidence.claims[feature]
     raw = claim.raw if claim else None
     result = []
-    further = [f.path for f in evidence.found[feature] if f.state.size and used is not None and f.path != used.path]
+    further = [f.path for f in evidence.found[feature] if f.state.size and f is not used]
     if further:
         detail = "not used: " + ", ".join(further)
         result.append(Disagreement(feature, Kind.DUPLICATE, used.path if used else None, raw, detail))

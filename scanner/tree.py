@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -42,6 +42,8 @@ class Changes:
     new_directories: list[str] = field(default_factory=list)
     gone_directories: list[str] = field(default_factory=list)
     held: list[tuple[str, Entry]] = field(default_factory=list)
+    files_change: int = 0
+    unmatched_change: int = 0
 
 
 class Contents(NamedTuple):
@@ -60,7 +62,7 @@ class Tree:
     """Reads and writes ``dirs`` and ``files`` inside the caller's transaction."""
 
     def __init__(self, connection: apsw.Connection, flags_of: Callable[[str], int]) -> None:
-        self._db = connection
+        self._db: Any = connection  # rows are typed where they are unpacked
         self._flags_of = flags_of
         self._ids: dict[str, int | None] = {}
 
@@ -147,9 +149,10 @@ class Tree:
         changes = Changes()
         for path in self.below(directory):
             number = self.directory_id(path)
-            names = self._db.execute("SELECT name FROM files WHERE dir=?", (number,)).fetchall()
-            for (name,) in names:
-                changes.files[join(path, name)] = None
+            for name, flags in self._db.execute("SELECT name, flags FROM files WHERE dir=?", (number,)):
+                changes.files[join(path, str(name))] = None
+                changes.files_change -= 1
+                changes.unmatched_change -= bool(int(flags) & UNMATCHED)
             self._db.execute("DELETE FROM files WHERE dir=?", (number,))
             self._db.execute("DELETE FROM dirs WHERE dir=?", (number,))
             self._ids[path] = None
@@ -220,6 +223,8 @@ class Tree:
     def _remove_below(self, directory: str, changes: Changes) -> None:
         removed = self.remove(directory)
         changes.files.update(removed.files)
+        changes.files_change += removed.files_change
+        changes.unmatched_change += removed.unmatched_change
         changes.gone_directories.extend(removed.gone_directories)
 
     def _insert(
@@ -243,6 +248,10 @@ class Tree:
             flags = self._flags_of(path) | (LINK if entry.link else 0)
             rows.append((number, name, *entry[1:5], flags, 0))
             changes.files[path] = State(*entry[1:5], flags, 0)
+            changes.files_change += old is None
+            changes.unmatched_change += bool(flags & UNMATCHED) - (
+                old is not None and bool(old[4] & UNMATCHED)
+            )
         if rows:
             self._db.executemany("INSERT OR REPLACE INTO files VALUES(?,?,?,?,?,?,?,?)", rows)
 
@@ -252,6 +261,8 @@ class Tree:
         gone = before.keys() - contents.files.keys() - contents.unreadable
         for name in gone:
             changes.files[join(contents.directory, name)] = None
+            changes.files_change -= 1
+            changes.unmatched_change -= bool(before[name][4] & UNMATCHED)
         if gone:
             self._db.executemany(
                 "DELETE FROM files WHERE dir=? AND name=?", ((number, name) for name in gone)

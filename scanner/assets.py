@@ -1,0 +1,544 @@
+"""The part of the index that says what claim, disk and content make of each asset.
+
+Assets are marked when a file or a row that concerns them has changed, and resolved together at the end of
+a transaction: their evidence is gathered in bulk, :mod:`scanner.resolve` decides, and what is different is
+written, with the counters of their jobs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import apsw
+
+from scanner.claims import NO_CLAIMS, ClaimTable, Key
+from scanner.layout import Layout, Placement
+from scanner.owners import OwnerTable
+from scanner.pathhash import path_hash
+from scanner.pattern import is_exact, key_directory, key_prefix
+from scanner.records import ARTIFACTS, AssetRow, AssetType, Feature
+from scanner.resolve import (
+    HAS,
+    CheckState,
+    Claim,
+    Disagreement,
+    Evidence,
+    Found,
+    Resolved,
+    Rules,
+    chosen,
+    compare,
+    resolve,
+)
+from scanner.tree import Tree
+
+_CHUNK = 1000
+_COLUMNS = (
+    "asset, scope, listed, owner, has, checks, ts, image, segment, embedding, keypoints, others,"
+    " image_mtime, image_updated, updated"
+)
+Naming = Mapping[str, list[tuple[AssetType, str, Feature]]]
+Compared = Callable[[Key, int, list[Disagreement]], None]
+
+
+class Record(NamedTuple):
+    """An asset as the index holds it."""
+
+    number: int
+    scope: int
+    resolved: Resolved
+
+
+class _Case(NamedTuple):
+    """One asset on its way: what the index had, and the evidence that was gathered."""
+
+    key: Key
+    before: Record | None
+    evidence: Evidence
+    keys: frozenset[str]
+
+
+class AssetTable:
+    """Marks and resolves assets inside the caller's transaction.
+
+    ``compared`` is told of every resolved asset's disagreements (its key, its scope).
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        layout: Layout,
+        tree: Tree,
+        claims: ClaimTable,
+        owners: OwnerTable,
+        rules: Rules,
+        compared: Compared,
+    ) -> None:
+        self._db: Any = connection  # rows are typed where they are unpacked
+        self._layout = layout
+        self._tree = tree
+        self._claims = claims
+        self._owners = owners
+        self._compared = compared
+        self.rules = rules
+        self.recorded: dict[AssetType, frozenset[Feature]] = {type: frozenset(Feature) for type in AssetType}
+        self._marked: dict[Key, set[str]] = {}
+        self._next = 1 + (self._db.execute("SELECT max(asset) FROM assets").fetchone()[0] or 0)
+        self._unlisted = self._count_unlisted()
+
+    @property
+    def marked(self) -> int:
+        """How many assets wait to be resolved."""
+        return len(self._marked)
+
+    def forget(self) -> None:
+        """Drop what is marked; call it when a transaction is rolled back."""
+        self._marked.clear()
+        self._unlisted = self._count_unlisted()
+
+    def mark(self, key: Key, candidate: str | None = None) -> None:
+        """Resolve the asset again; ``candidate`` is a file that may be its image or artifact."""
+        candidates = self._marked.setdefault(key, set())
+        if candidate is not None:
+            candidates.add(candidate)
+
+    def mark_files(self, paths: Iterable[str]) -> None:
+        """Mark every asset that files at these paths concern, there or gone."""
+        paths = list(paths)
+        wanted: set[int] = set()
+        naming = self._claims.naming(paths)
+        for path in paths:
+            placements = self._layout.classify(path)
+            if path in naming:
+                for type, id, _ in naming[path]:
+                    self.mark((type, id), path)
+                placements += self._layout.classify(path, images=False)
+            for place in placements:
+                self.mark(self._key_of(place, path), path)
+                if place.feature is not Feature.IMAGE:
+                    wanted.add(path_hash(place.key))
+        self._mark_expecting(wanted)
+
+    def mark_owned(self, type: AssetType, owner: str) -> None:
+        """Mark every asset of a product or video."""
+        rows = self._db.execute("SELECT id FROM assets WHERE type=? AND owner=? AND listed", (type, owner))
+        for (id,) in rows.fetchall():
+            self.mark((type, id))
+
+    def is_matched(self, path: str) -> bool:
+        """Whether a pattern or a row knows the file."""
+        return bool(self._layout.classify(path)) or bool(self._claims.naming([path]))
+
+    def known(self, key: Key) -> bool:
+        """Whether the index has the asset, listed or not."""
+        return self._db.execute("SELECT 1 FROM assets WHERE type=? AND id=?", key).fetchone() is not None
+
+    def resolve_marked(self) -> bool:
+        """Resolve all that is marked, and what that marks in turn; True if anything changed."""
+        changed = False
+        while self._marked:
+            portion = dict(islice(self._marked.items(), _CHUNK))
+            for key in portion:
+                del self._marked[key]
+            for type in AssetType:
+                ours = {id: candidates for (kind, id), candidates in portion.items() if kind is type}
+                if ours:
+                    changed |= self._resolve(type, ours)
+        return changed
+
+    def _count_unlisted(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM assets WHERE NOT listed").fetchone()[0])
+
+    def _key_of(self, place: Placement, path: str) -> Key:
+        return place.type, path if place.asset_id is None else place.asset_id
+
+    def _mark_expecting(self, hashes: set[int]) -> None:
+        if not hashes:
+            return
+        rows = self._db.execute(
+            "SELECT type, id FROM expected JOIN assets USING(asset)"
+            " WHERE hash IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(hashes)),),
+        )
+        for type, id in rows.fetchall():
+            self.mark((AssetType(type), id))
+
+    # --- gathering -------------------------------------------------------------------------------
+
+    def _resolve(self, type: AssetType, marked: Mapping[str, set[str]]) -> bool:
+        ids = list(marked)
+        records = self._records(type, ids)
+        rows = self._claims.rows(type, ids)
+        claims = {id: self._claims.located(row) for id, row in rows.items()}
+        candidates = {id: _candidates(marked[id], records.get(id), claims.get(id, NO_CLAIMS)) for id in ids}
+        named = {
+            claim.path for found in claims.values() for claim in found if claim is not None and claim.path
+        }
+        naming = self._claims.naming(named.union(*candidates.values()))
+        cases = [
+            self._gather(
+                type, id, records.get(id), rows.get(id), claims.get(id, NO_CLAIMS), candidates[id], naming
+            )
+            for id in ids
+        ]
+        listed = [case for case in cases if chosen(case.evidence.found[Feature.IMAGE]) is not None]
+        changed = self._write(type, listed)
+        others = [case for case in cases if chosen(case.evidence.found[Feature.IMAGE]) is None]
+        return self._write(type, [self._without_adopted(case) for case in others]) or changed
+
+    def _records(self, type: AssetType, ids: Sequence[str]) -> dict[str, Record]:
+        rows = self._db.execute(
+            f"SELECT id, {_COLUMNS} FROM assets WHERE type=? AND id IN (SELECT value FROM json_each(?))",
+            (type, json.dumps(ids)),
+        )
+        result = {}
+        for id, number, scope, listed, *rest in rows:
+            rest[8] = tuple(json.loads(rest[8])) if rest[8] else ()
+            result[id] = Record(number, scope, Resolved(bool(listed), *rest))
+        return result
+
+    def _gather(
+        self,
+        type: AssetType,
+        id: str,
+        before: Record | None,
+        row: AssetRow | None,
+        claims: tuple[Claim | None, ...],
+        candidates: set[str],
+        naming: Naming,
+    ) -> _Case:
+        images = self._images((type, id), claims, candidates, naming)
+        source = self._names_source(images, claims, before)
+        names = None if source is None else self._layout.image_names(type, source)
+        found: list[list[Found]] = [images]
+        keys: set[str] = set()
+        loose = [path for path in candidates if not images or all(path != image.path for image in images)]
+        for feature in ARTIFACTS:
+            wanted = self._layout.artifact_keys(type, feature, id, names.names if names else None)
+            keys.update(wanted)
+            found.append(self._artifacts((type, id), feature, claims[feature], wanted, loose))
+        owner = row.owner_id if row is not None and row.owner_id is not None else None
+        if owner is None and names is not None:
+            owner = names.owner_id
+        evidence = Evidence(
+            type,
+            id,
+            row,
+            claims,
+            found,
+            owner,
+            names.timestamp if names else None,
+            *self._competition((type, id), claims, naming),
+            self.recorded[type],
+        )
+        return _Case((type, id), before, evidence, frozenset(keys))
+
+    def _images(
+        self, key: Key, claims: tuple[Claim | None, ...], candidates: set[str], naming: Naming
+    ) -> list[Found]:
+        """The files that claim the id: the one that the row names, then by pattern, extension and path."""
+        ranked: list[tuple[tuple[int, int, str], Found]] = []
+        for path in candidates:
+            state = self._tree.state(path)
+            if state is None:
+                continue
+            namers = naming.get(path)
+            if namers:
+                owner = next(((type, id) for type, id, feature in namers if feature is Feature.IMAGE), None)
+                if owner == key:
+                    ranked.append(((-1, 0, path), Found(path, state)))
+                continue
+            for place in self._layout.classify(path):
+                if place.feature is Feature.IMAGE and (place.type, place.asset_id) == key:
+                    ranked.append(((place.rank, place.ext_rank, path), Found(path, state)))
+        return [found for _, found in sorted(ranked)] if len(ranked) > 1 else [found for _, found in ranked]
+
+    def _names_source(
+        self, images: Sequence[Found], claims: tuple[Claim | None, ...], before: Record | None
+    ) -> str | None:
+        """The path whose names the artifacts' patterns use: the image, or where it should be or was."""
+        used = chosen(images) or (images[0] if images else None)
+        if used is not None:
+            return used.path
+        claim = claims[Feature.IMAGE]
+        if claim is not None and claim.path is not None:
+            return claim.path
+        return before.resolved.image if before is not None else None
+
+    def _artifacts(
+        self, key: Key, feature: Feature, claim: Claim | None, wanted: Sequence[str], loose: Sequence[str]
+    ) -> list[Found]:
+        found: dict[str, Found] = {}
+        if claim is not None and claim.path is not None:
+            state = self._tree.state(claim.path)
+            if state is not None:
+                found[claim.path] = Found(claim.path, state)
+        for path_or_key in wanted:
+            for candidate in self._instances(path_or_key):
+                if candidate.path not in found and self._is_artifact(key[0], feature, candidate.path):
+                    found[candidate.path] = candidate
+        for path in loose:
+            if path not in found and self._is_loose(key, feature, path):
+                state = self._tree.state(path)
+                if state is not None:
+                    found[path] = Found(path, state)
+        return list(found.values())
+
+    def _instances(self, key: str) -> Iterator[Found]:
+        """The files that a key stands for, by the order of extensions and then by path."""
+        if is_exact(key):
+            state = self._tree.state(key)
+            if state is not None:
+                yield Found(key, state)
+            return
+        ranked = []
+        for path, state in self._tree.with_prefix(key_directory(key), key_prefix(key)):
+            rank = self._layout.match_key(key, path)
+            if rank is not None:
+                ranked.append((rank, path, state))
+        for _, path, state in sorted(ranked):
+            yield Found(path, state)
+
+    def _placements(self, path: str) -> tuple[Placement, ...]:
+        """What a file is by the patterns, a file that rows name only as an artifact being no image."""
+        namers = self._claims.naming([path]).get(path) if self._claims.any else None
+        if not namers:
+            return self._layout.classify(path)
+        if any(feature is Feature.IMAGE for _, _, feature in namers):
+            return ()
+        return self._layout.classify(path, images=False)
+
+    def _is_artifact(self, type: AssetType, feature: Feature, path: str) -> bool:
+        return any(place.type is type and place.feature is feature for place in self._placements(path))
+
+    def _is_loose(self, key: Key, feature: Feature, path: str) -> bool:
+        """Whether the path alone says that the file is this asset's artifact, image or no image."""
+        places = self._placements(path)
+        return bool(places) and places[0].feature is feature and self._key_of(places[0], path) == key
+
+    def _competition(
+        self, key: Key, claims: tuple[Claim | None, ...], naming: Naming
+    ) -> tuple[tuple[str, ...], tuple[Feature, ...]]:
+        """The rows that own this row's image, and the features whose file another row claims too."""
+        rivals: tuple[str, ...] = ()
+        shared = []
+        for feature in Feature:
+            claim = claims[feature]
+            if claim is None or claim.path is None:
+                continue
+            others = [(type, id, as_) for type, id, as_ in naming.get(claim.path, ()) if (type, id) != key]
+            if others and self._tree.state(claim.path) is not None:
+                shared.append(feature)
+                images = [(id, type) for type, id, as_ in others if as_ is Feature.IMAGE]
+                if feature is Feature.IMAGE and images and min(images) < (key[1], key[0]):
+                    rivals = tuple(id for id, _ in images)
+        return rivals, tuple(shared)
+
+    # --- artifacts without an image ----------------------------------------------------------------
+
+    def _without_adopted(self, case: _Case) -> _Case:
+        """Leave out artifacts that belong to another asset, for one whose image is not there."""
+        found = list(case.evidence.found)
+        if not any(found[1:]):
+            return case
+        for feature in ARTIFACTS:
+            found[feature] = [f for f in found[feature] if not self._adopted(case, feature, f.path)]
+        old = case.evidence
+        evidence = Evidence(
+            old.type, old.asset_id, old.row, old.claims, found, old.owner, old.timestamp, old.rivals, old.shared,
+            old.recorded,
+        )  # fmt: skip
+        return _Case(case.key, case.before, evidence, case.keys)
+
+    def _adopted(self, case: _Case, feature: Feature, path: str) -> bool:
+        claim = case.evidence.claims[feature]
+        if claim is not None and claim.path == path:
+            return False
+        hashes = {path_hash(path), *(path_hash(place.key) for place in self._placements(path))}
+        holders = self._db.execute(
+            "SELECT a.type, a.id, a.listed, c.row IS NOT NULL FROM expected JOIN assets a USING(asset)"
+            " LEFT JOIN claims c ON c.type=a.type AND c.id=a.id"
+            " WHERE hash IN (SELECT value FROM json_each(?))"
+            " UNION SELECT a.type, a.id, a.listed, 1 FROM named JOIN claims USING(row)"
+            " JOIN assets a USING(type, id) WHERE hash=?",
+            (json.dumps(list(hashes)), path_hash(path)),
+        ).fetchall()
+        recorded = case.evidence.row is not None
+        others = [row for row in holders if (row[0], row[1]) != case.key]
+        return any(listed or (has_row and not recorded) for _, _, listed, has_row in others)
+
+    # --- writing -----------------------------------------------------------------------------------
+
+    def _write(self, type: AssetType, cases: Sequence[_Case]) -> bool:
+        owners = list({case.evidence.owner for case in cases if case.evidence.owner is not None})
+        scopes = self._owners.scopes(type, owners) if owners else {}
+        none = self._owners.disk_scope()
+        inserts: list[tuple[object, ...]] = []
+        updates: list[tuple[object, ...]] = []
+        expected: list[tuple[int, int]] = []
+        moves: dict[str, list[tuple[int | None, int | None]]] = {}
+        for case in cases:
+            owner = case.evidence.owner
+            scope = scopes[owner] if owner is not None else none
+            after = resolve(case.evidence, self.rules)
+            before = case.before
+            self._compared(case.key, scope, compare(case.evidence, self.rules))
+            if not after.listed and case.evidence.row is None and not any(case.evidence.found):
+                self._delete(case, moves)
+                continue
+            if before is not None and (before.scope, before.resolved) == (scope, after):
+                continue
+            number = before.number if before is not None else self._new_number()
+            values = _values(after, scope)
+            if before is None:
+                inserts.append((number, type, case.key[1], *values))
+                self._unlisted += not after.listed
+            else:
+                updates.append((*values, number))
+                self._unlisted += before.resolved.listed - after.listed
+            expected.extend((value, number) for value in self._new_keys(case, before))
+            self._count(type, before, Record(number, scope, after), moves)
+            self._hand_over(case, after)
+        self._flush(inserts, updates, expected)
+        self._owners.adjust(type, moves)
+        return bool(inserts or updates or moves)
+
+    def _flush(
+        self,
+        inserts: Sequence[tuple[object, ...]],
+        updates: Sequence[tuple[object, ...]],
+        expected: Sequence[tuple[int, int]],
+    ) -> None:
+        self._db.executemany(
+            "INSERT INTO assets(asset, type, id, scope, listed, owner, has, checks, ts, image, segment,"
+            " embedding, keypoints, others, image_mtime, image_updated, updated)"
+            " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            inserts,
+        )
+        self._db.executemany(
+            "UPDATE assets SET scope=?, listed=?, owner=?, has=?, checks=?, ts=?, image=?, segment=?,"
+            " embedding=?, keypoints=?, others=?, image_mtime=?, image_updated=?, updated=? WHERE asset=?",
+            updates,
+        )
+        self._db.executemany("INSERT OR IGNORE INTO expected VALUES(?,?)", expected)
+
+    def _new_number(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def _new_keys(self, case: _Case, before: Record | None) -> list[int]:
+        """The hashes to write; what the asset looked for before and does not any more is removed."""
+        new = {path_hash(key) for key in case.keys}
+        if before is not None and before.resolved.image is not None:
+            names = self._layout.image_names(case.key[0], before.resolved.image)
+            old = {
+                path_hash(key)
+                for feature in ARTIFACTS
+                for key in self._layout.artifact_keys(
+                    *case.key[:1], feature, case.key[1], names and names.names
+                )
+            }
+            self._db.executemany(
+                "DELETE FROM expected WHERE hash=? AND asset=?",
+                [(value, before.number) for value in old - new],
+            )
+            new -= old
+        return list(new)
+
+    def _delete(self, case: _Case, moves: dict[str, list[tuple[int | None, int | None]]]) -> None:
+        before = case.before
+        if before is None:
+            return
+        self._db.execute("DELETE FROM assets WHERE asset=?", (before.number,))
+        self._db.executemany(
+            "DELETE FROM expected WHERE hash=? AND asset=?",
+            [(path_hash(key), before.number) for key in case.keys],
+        )
+        self._unlisted -= not before.resolved.listed
+        self._count(case.key[0], before, None, moves)
+
+    def _hand_over(self, case: _Case, after: Resolved) -> None:
+        """An asset has appeared or gone: artifacts that it shares with others are theirs to look at again."""
+        was = case.before is not None and case.before.resolved.listed
+        if was == after.listed:
+            return
+        paths = [found.path for candidates in case.evidence.found[1:] for found in candidates]
+        hashes: set[int] = set()
+        for path in paths:
+            for place in self._layout.classify(path, images=False):
+                key = self._key_of(place, path)
+                if key != case.key:
+                    self.mark(key, path)
+                if self._unlisted:
+                    hashes.add(path_hash(place.key))
+        if hashes:
+            self._mark_expecting(hashes)
+            self._marked.pop(case.key, None)
+
+    def _count(
+        self,
+        type: AssetType,
+        before: Record | None,
+        after: Record | None,
+        moves: dict[str, list[tuple[int | None, int | None]]],
+    ) -> None:
+        counts = self._owners.counts
+        for record, sign in ((before, -1), (after, 1)):
+            if record is not None and record.resolved.listed:
+                for name in _counted(record.resolved.has & 7, record.resolved.checks):
+                    key = (record.scope, int(type), name)
+                    counts[key] = counts.get(key, 0) + sign
+        old, new = _place(before), _place(after)
+        if old == new:
+            return
+        if old[0] == new[0] and old[0] is not None:
+            moves.setdefault(old[0], []).append((old[1], new[1]))
+            return
+        if old[0] is not None:
+            moves.setdefault(old[0], []).append((old[1], None))
+        if new[0] is not None:
+            moves.setdefault(new[0], []).append((None, new[1]))
+
+
+def _place(record: Record | None) -> tuple[str | None, int | None]:
+    """The owner of a listed asset and the time of its image."""
+    if record is None or not record.resolved.listed:
+        return None, None
+    return record.resolved.owner, record.resolved.image_mtime
+
+
+def _candidates(marked: set[str], before: Record | None, claims: tuple[Claim | None, ...]) -> set[str]:
+    paths = set(marked)
+    if before is not None:
+        paths.update(before.resolved.others)
+        if before.resolved.image is not None:
+            paths.add(before.resolved.image)
+    claim = claims[Feature.IMAGE]
+    if claim is not None and claim.path is not None:
+        paths.add(claim.path)
+    return paths
+
+
+def _values(after: Resolved, scope: int) -> tuple[object, ...]:
+    listed, owner, has, checks, ts, image, segment, embedding, keypoints, others, *times = after
+    text = json.dumps(others) if others else None
+    return scope, listed, owner, has, checks, ts, image, segment, embedding, keypoints, text, *times
+
+
+_counted_cache: dict[tuple[int, int], tuple[str, ...]] = {}
+
+
+def _counted(has: int, checks: int) -> tuple[str, ...]:
+    """The names of the counters to which a listed asset adds one."""
+    known = _counted_cache.get((has, checks))
+    if known is None:
+        names = ["total", *(feature.wire for feature, bit in HAS.items() if has & bit)]
+        for feature in Feature:
+            state = CheckState((checks >> (2 * feature)) & 3)
+            if state is not CheckState.NOTHING:
+                names.append(f"{state.name.lower()}:{feature.wire}")
+        known = _counted_cache[has, checks] = tuple(names)
+    return known

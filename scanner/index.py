@@ -1,0 +1,232 @@
+"""The index and its only writer: every change goes through a transaction of :class:`Index`.
+
+A transaction leaves files, claims and assets in agreement, or changes nothing: a scanner that is killed
+between two of them leaves an index that the next one can take over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from scanner import schema
+from scanner.assets import AssetTable
+from scanner.claimpath import ClaimPaths
+from scanner.claims import ClaimTable, Key
+from scanner.config import Config
+from scanner.exceptions import IndexFull
+from scanner.layout import Layout
+from scanner.listing import Listing
+from scanner.mirror import Mirror
+from scanner.owners import OwnerTable
+from scanner.records import Entry, Feature
+from scanner.resolve import Disagreement, Rules
+from scanner.rows import SinkItem
+from scanner.tree import UNMATCHED, Changes, Contents, Tree
+
+Compared = Callable[[Key, int, list[Disagreement]], None]
+
+
+def fingerprint(config: Config) -> str:
+    """Of everything in the configuration that decides what the index holds."""
+    parts = (
+        schema.FORMAT,
+        config.data,
+        config.layout,
+        config.jobs,
+        config.database,
+        config.scan,
+        config.verify,
+    )
+    return hashlib.sha256(msgspec.json.encode([repr(part) for part in parts])).hexdigest()
+
+
+def is_whole(path: Path, config: Config) -> bool:
+    """Whether there is an index at ``path`` that a scanner of this configuration can take over."""
+    if not path.exists():
+        return False
+    try:
+        connection = schema.open_writer(str(path))
+        row = connection.execute("SELECT value FROM meta WHERE key='fingerprint'").fetchone()
+        connection.close()
+    except apsw.Error:
+        return False
+    return row is not None and row[0] == fingerprint(config)
+
+
+def rules_of(config: Config) -> Rules:
+    """How evidence is read under a configuration."""
+    verify = config.verify
+    checked = {
+        Feature.IMAGE: True,
+        Feature.SEGMENT: verify.segment.check == "content",
+        Feature.EMBEDDING: verify.embedding.check == "content",
+        Feature.KEYPOINTS: verify.keypoints.check == "content",
+    }
+    features = frozenset(feature for feature, on in checked.items() if on and verify.content)
+    return Rules(bool(config.database.url), int(verify.stale_seconds * 1e9), features)
+
+
+class Index:
+    """Writes the index at ``path``, creating it if there is none.
+
+    ``compared`` is told of each resolved asset's disagreements, inside the transaction.
+    Raises :class:`scanner.exceptions.IndexFull` from a transaction for which there is no room.
+    """
+
+    def __init__(self, path: str, config: Config, compared: Compared | None = None) -> None:
+        self.path = path
+        self.db: Any = schema.open_writer(path)  # rows are typed where they are unpacked
+        if not self.db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            schema.create(self.db)
+        self.layout = Layout(config.layout)
+        self.paths = ClaimPaths(config.data.root, config.database.path_map)
+        local = None if config.database.url else config.jobs.default
+        self.owners = OwnerTable(self.db, local)
+        with self.db:
+            self.owners.prepare()
+            self.db.execute("INSERT OR IGNORE INTO meta VALUES('fingerprint', ?)", (fingerprint(config),))
+            self.db.execute("INSERT OR IGNORE INTO meta VALUES('revision', 0)")
+        self.claims = ClaimTable(self.db, self.paths)
+        self.tree = Tree(self.db, self._flags_of)
+        self.assets = AssetTable(
+            self.db,
+            self.layout,
+            self.tree,
+            self.claims,
+            self.owners,
+            rules_of(config),
+            compared or (lambda key, scope, found: None),
+        )
+        self.mirror = Mirror(self.db, self.tree, self.claims, self.owners, self.assets)
+        self.mirror.crawled = self.meta("crawled") is not None
+        self.revision = int(self.meta("revision") or 0)
+        self.files, self.unmatched = self._count_files()
+        self._changed = False
+
+    def close(self) -> None:
+        """Close the connection; the file stays."""
+        self.db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside becomes visible to readers at once, with the assets that it concerns resolved."""
+        files, unmatched = self.files, self.unmatched
+        self._changed = self.mirror.changed = False
+        self.mirror.unmatched_change = 0
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            yield
+            self.unmatched += self.mirror.unmatched_change
+            if self.assets.resolve_marked() or self.mirror.changed or self._changed:
+                self._write_counters()
+                self.db.execute("UPDATE meta SET value=? WHERE key='revision'", (self.revision + 1,))
+                self.revision += 1
+            self.db.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back(files, unmatched)
+            if isinstance(error, apsw.FullError | apsw.IOError):
+                raise IndexFull(str(error)) from error
+            raise
+        finally:
+            self.tree.forget_cache()
+
+    def apply(self, listing: Listing, hold: Callable[[str, Entry], bool]) -> Changes:
+        """Make the index agree with a listing; see :meth:`scanner.tree.Tree.apply`."""
+        contents = Contents(
+            listing.directory,
+            listing.inode,
+            listing.mtime_ns,
+            listing.files,
+            listing.directories,
+            listing.names,
+            frozenset(listing.unreadable),
+        )
+        changes = self.tree.apply(contents, hold)
+        self._note(changes)
+        return changes
+
+    def remove(self, directory: str) -> Changes:
+        """Remove a directory that is gone, with everything below it."""
+        changes = self.tree.remove(directory)
+        self._note(changes)
+        return changes
+
+    def put(self, item: SinkItem) -> None:
+        """Apply one item of a poll of the pipeline database."""
+        self.mirror.put(item)
+
+    def finish_crawl(self) -> None:
+        """The disk has been read once: resolve the rows whose files were not met, in portions."""
+        self.mirror.crawled = True
+        after: int | None = 0
+        while after is not None:
+            with self.transaction():
+                after = self.mirror.mark_unresolved(5000, after)
+        with self.transaction():
+            self.set_meta("crawled", 1)
+
+    def meta(self, key: str) -> Any:
+        """A value that was kept, or None."""
+        row = self.db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+        return None if row is None else row[0]
+
+    def set_meta(self, key: str, value: int | str) -> None:
+        """Keep a value in the index."""
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (key, value))
+
+    def unmatched_example(self) -> str | None:
+        """The path of a file that neither a pattern nor a row knows."""
+        row = self.db.execute(
+            "SELECT path, name FROM files JOIN dirs USING(dir) WHERE flags & ? LIMIT 1", (UNMATCHED,)
+        ).fetchone()
+        return None if row is None else f"{row[0]}/{row[1]}".lstrip("/")
+
+    def claimed_below(self, root: str) -> bool:
+        """Whether a row names a file below a first folder."""
+        below = root + "/" if root else ""
+        return any(
+            path.startswith(below)
+            for row in self.db.execute("SELECT image, segment, embedding, keypoints FROM claims")
+            for raw in row
+            if isinstance(raw, str) and (path := self.paths.resolve(raw)) is not None
+        )
+
+    def _flags_of(self, path: str) -> int:
+        if self.layout.classify(path):
+            return 0
+        return 0 if self.claims.any and self.claims.naming([path]) else UNMATCHED
+
+    def _note(self, changes: Changes) -> None:
+        if not changes.files:
+            return
+        self.files += changes.files_change
+        self.unmatched += changes.unmatched_change
+        self._changed = True
+        self.assets.mark_files(changes.files)
+
+    def _count_files(self) -> tuple[int, int]:
+        row = self.db.execute(
+            "SELECT count(*), coalesce(sum(flags & ? <> 0), 0) FROM files", (UNMATCHED,)
+        ).fetchone()
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
+
+    def _write_counters(self) -> None:
+        self.db.executemany(
+            "INSERT INTO counters VALUES(?,?,?,?) ON CONFLICT DO UPDATE SET n=n+excluded.n",
+            [(*key, change) for key, change in self.owners.counts.items() if change],
+        )
+        self.owners.counts.clear()
+
+    def _roll_back(self, files: int, unmatched: int) -> None:
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
+        self.files, self.unmatched = files, unmatched
+        self.assets.forget()
+        self.owners.forget_cache()
