@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-import apsw
-
 from scanner.claims import NO_CLAIMS, ClaimTable, Key
 from scanner.layout import Layout, Placement
 from scanner.owners import OwnerTable
@@ -69,7 +67,7 @@ class AssetTable:
 
     def __init__(
         self,
-        connection: apsw.Connection,
+        connection: Any,
         layout: Layout,
         tree: Tree,
         claims: ClaimTable,
@@ -77,7 +75,7 @@ class AssetTable:
         rules: Rules,
         compared: Compared,
     ) -> None:
-        self._db: Any = connection  # rows are typed where they are unpacked
+        self._db = connection  # rows are typed where they are unpacked
         self._layout = layout
         self._tree = tree
         self._claims = claims

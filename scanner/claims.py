@@ -33,6 +33,7 @@ class ClaimTable:
         self._db: Any = connection  # rows are typed where they are unpacked
         self._paths = paths
         self._seen: dict[AssetType, array[int]] = {}
+        self.folders: set[str] = set()
         self.any = self._db.execute("SELECT 1 FROM claims LIMIT 1").fetchone() is not None
 
     def located(self, row: AssetRow) -> tuple[Claim | None, ...]:
@@ -137,6 +138,7 @@ class ClaimTable:
             if self.located(old or new) == self.located(new):
                 return
             self._forget_names(number, old)
+        self._note_folders(new)
         self._db.executemany(
             "INSERT OR IGNORE INTO named VALUES(?,?,?)",
             [
@@ -145,6 +147,16 @@ class ClaimTable:
                 if claim is not None and claim.path is not None
             ],
         )
+
+    def note_all_folders(self) -> None:
+        """Learn the first folders that the mirrored rows name, for an index that was taken over."""
+        for type in AssetType:
+            for row in self._db.execute(f"SELECT {_COLUMNS} FROM claims WHERE type=?", (type,)):
+                self._note_folders(_row(type, row))
+
+    def _note_folders(self, row: AssetRow) -> None:
+        for path in self.paths_of(row):
+            self.folders.add(path.split("/", 1)[0] if "/" in path else "")
 
     def _number(self, row: AssetRow) -> int | None:
         found = self._db.execute(
@@ -168,20 +180,9 @@ class ClaimTable:
         return rows
 
 
-def _row(type: AssetType, row: tuple[object, ...]) -> AssetRow:
+def _row(type: AssetType, row: tuple[Any, ...]) -> AssetRow:
     id, owner, ts, image, segment, embedding, keypoints, embedded, time = row
-    return AssetRow(
-        type,
-        id,
-        owner,
-        ts,
-        image,
-        segment,
-        embedding,
-        keypoints,
-        bool(embedded),
-        time,  # type: ignore[arg-type]
-    )
+    return AssetRow(type, id, owner, ts, image, segment, embedding, keypoints, bool(embedded), time)
 
 
 def _contains(known: np.ndarray[tuple[int], np.dtype[np.int64]], value: int) -> bool:

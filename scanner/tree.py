@@ -207,7 +207,7 @@ class Tree:
             if path
         }
         now = set(contents.directories)
-        changes.new_directories.extend(join(contents.directory, name) for name in contents.directories)
+        changes.new_directories.extend(join(contents.directory, name) for name in sorted(now - before))
         for name in before - now - contents.unreadable:
             self._remove_below(join(contents.directory, name), changes)
 
@@ -216,7 +216,8 @@ class Tree:
         for name in contents.names or ():
             path = join(contents.directory, name)
             if name in now:
-                changes.new_directories.append(path)
+                if self.directory_id(path) is None:
+                    changes.new_directories.append(path)
             elif name not in contents.unreadable and self.directory_id(path) is not None:
                 self._remove_below(path, changes)
 

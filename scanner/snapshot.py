@@ -1,0 +1,155 @@
+"""What the scanner says of itself: the part of ``/healthz`` that only it can know."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from scanner.config import Config
+from scanner.poller import PollerStatus
+from scanner.watch import WatchStats
+from scanner.worker import Worker
+
+MANY = 20
+"""From how many unmatched files on they are a problem; or where they are more than half of all."""
+
+
+class Reporter:
+    """Builds the snapshot of a worker; ``database`` gives the poller's status, None without a database."""
+
+    def __init__(self, config: Config, worker: Worker) -> None:
+        self._config = config
+        self._worker = worker
+        self._zone = timezone(timedelta(seconds=config.web.offset_seconds))
+
+    def faults(self, database: PollerStatus | None) -> list[str]:
+        """The problems that make answers doubtful, one line each with what to look at."""
+        worker = self._worker
+        absolute = worker.lister.absolute
+        lines = [
+            f"root {absolute(root.path)} {root.reason}: what was known below it is kept"
+            for root in worker.roots.unavailable()
+        ]
+        for directory, number in list(worker.unreadable.items())[:5]:
+            lines.append(f"cannot read {absolute(directory)}: {os.strerror(number)}")
+        if len(worker.unreadable) > 5:
+            lines.append(f"cannot read {len(worker.unreadable)} directories or files in all")
+        if worker.full is not None:
+            lines.append(self._full_line())
+        if database is not None and not database.reachable and database.error is not None:
+            lines.append(f"database: {database.error}")
+        return lines
+
+    def remarks(self, database: PollerStatus | None) -> list[str]:
+        """Further problems: answers are right, but something is probably not as it was meant."""
+        worker = self._worker
+        lines = list(database.notices) if database is not None else []
+        unmatched, files = worker.index.unmatched, worker.index.files
+        if unmatched >= MANY or unmatched > files / 2:
+            example = worker.index.unmatched_example()
+            lines.append(
+                f"{unmatched} of {files} files match no pattern and no row, for example {example}:"
+                " see [layout] in the configuration, and `sidecar explain`"
+            )
+        lines.extend(self._watch_lines(worker.watcher.stats()))
+        return lines
+
+    def snapshot(self, database: PollerStatus | None) -> dict[str, Any]:
+        """Everything but ``status``, ``ready``, ``version`` and ``pending``, in the shape of /healthz."""
+        worker = self._worker
+        index = worker.index
+        return {
+            "problems": self.faults(database) + self.remarks(database),
+            "index": {"files": index.files, "assets": self._assets(), "version": index.revision},
+            "roots": self._roots(),
+            "scan": {
+                "last_completed_at": self._time_ns(worker.last_pass_ns),
+                "seconds": None if worker.pass_seconds is None else round(worker.pass_seconds, 3),
+                "files": worker.pass_files,
+            },
+            "database": self._database(database),
+            "skipped_names": sum(worker.skipped.values()),
+            "unmatched_files": index.unmatched,
+            "volume": self._volume(),
+        }
+
+    def _full_line(self) -> str:
+        worker = self._worker
+        used = os.path.getsize(worker.index.path)
+        files = max(1, worker.index.files)
+        waiting = worker.listed or 1
+        needed = int(used / files * (files + worker.pending) * 1.5) + (64 << 20)
+        return (
+            f"the index is full after {files} files in {waiting} directories ({used >> 20} MiB):"
+            f" give {os.path.dirname(worker.index.path)} at least {needed >> 20} MiB"
+        )
+
+    def _watch_lines(self, stats: WatchStats) -> list[str]:
+        lines = []
+        if stats.reasons.get("ENOSPC"):
+            lines.append(
+                f"watch limit reached: {stats.watched} of {stats.needed} directories are watched, {stats.polled} are"
+                f" polled; allowed are {stats.limit}: raise it with sysctl fs.inotify.max_user_watches={stats.needed * 2}"
+            )
+        if stats.reasons.get("EMFILE") or stats.reasons.get("ENFILE"):
+            lines.append(
+                f"no inotify instance to be had, {stats.polled} directories are polled; allowed are"
+                f" {stats.instance_limit}: raise it with sysctl fs.inotify.max_user_instances=1024"
+            )
+        if not stats.reader_alive and self._config.scan.watcher != "polling":
+            lines.append("the watcher's reader has stopped: changes are found by polling")
+        return lines
+
+    def _assets(self) -> int:
+        row = self._worker.index.db.execute("SELECT sum(n) FROM counters WHERE name='total'").fetchone()
+        return int(row[0] or 0)
+
+    def _roots(self) -> list[dict[str, Any]]:
+        worker = self._worker
+        stats = worker.watcher.stats()
+        roots = [root for root in worker.roots.all.values()]
+        polled = worker.watcher.polled()
+        result = []
+        for root in roots:
+            below = [path for path in polled if path == root.path or path.startswith(root.path + "/")]
+            state = "polling" if root.path in polled else ("inotify and polling" if below else "inotify")
+            result.append(
+                {
+                    "path": worker.lister.absolute(root.path),
+                    "available": root.available,
+                    "watcher": state,
+                    "directories": self._directories(root.path) if len(roots) > 1 else stats.needed,
+                }
+            )
+        return result
+
+    def _directories(self, root: str) -> int:
+        row = self._worker.index.db.execute(
+            "SELECT count(*) FROM dirs WHERE path=? OR (path>? AND path<?)", (root, root + "/", root + "0")
+        ).fetchone()
+        return int(row[0])
+
+    def _database(self, status: PollerStatus | None) -> dict[str, Any]:
+        if status is None:
+            return {"configured": False, "reachable": False, "last_sync_at": None, "error": None}
+        last = None if status.last_sync_us is None else status.last_sync_us * 1000
+        return {
+            "configured": True,
+            "reachable": status.reachable,
+            "last_sync_at": self._time_ns(last),
+            "error": status.error,
+        }
+
+    def _volume(self) -> dict[str, int | None]:
+        try:
+            about = os.statvfs(self._config.data.root)
+        except OSError:
+            return {"free_bytes": None, "free_inodes": None}
+        return {"free_bytes": about.f_bavail * about.f_frsize, "free_inodes": about.f_favail}
+
+    def _time_ns(self, value: int | None) -> str | None:
+        if value is None:
+            return None
+        moment = datetime.fromtimestamp(value // 1_000_000_000, UTC)
+        return moment.astimezone(self._zone).isoformat(timespec="seconds")
