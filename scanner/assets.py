@@ -42,6 +42,27 @@ Naming = Mapping[str, list[tuple[AssetType, str, Feature]]]
 Compared = Callable[[Key, int, list[Disagreement]], None]
 
 
+class Classifier:
+    """Remembers, for as long as a transaction lasts, what the patterns say about paths."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._known: dict[str, tuple[Placement, ...]] = {}
+
+    def __call__(self, path: str, *, images: bool = True) -> tuple[Placement, ...]:
+        """See :meth:`scanner.layout.Layout.classify`."""
+        if not images:
+            return self._layout.classify(path, images=False)
+        known = self._known.get(path)
+        if known is None:
+            known = self._known[path] = self._layout.classify(path)
+        return known
+
+    def forget(self) -> None:
+        """Forget everything; the next transaction is about other paths."""
+        self._known.clear()
+
+
 class Record(NamedTuple):
     """An asset as the index holds it."""
 
@@ -69,6 +90,7 @@ class AssetTable:
         self,
         connection: Any,
         layout: Layout,
+        classifier: Classifier,
         tree: Tree,
         claims: ClaimTable,
         owners: OwnerTable,
@@ -77,6 +99,7 @@ class AssetTable:
     ) -> None:
         self._db = connection  # rows are typed where they are unpacked
         self._layout = layout
+        self._classify = classifier
         self._tree = tree
         self._claims = claims
         self._owners = owners
@@ -109,11 +132,11 @@ class AssetTable:
         wanted: set[int] = set()
         naming = self._claims.naming(paths)
         for path in paths:
-            placements = self._layout.classify(path)
+            placements = self._classify(path)
             if path in naming:
                 for type, id, _ in naming[path]:
                     self.mark((type, id), path)
-                placements += self._layout.classify(path, images=False)
+                placements += self._classify(path, images=False)
             for place in placements:
                 self.mark(self._key_of(place, path), path)
                 if place.feature is not Feature.IMAGE:
@@ -128,7 +151,7 @@ class AssetTable:
 
     def is_matched(self, path: str) -> bool:
         """Whether a pattern or a row knows the file."""
-        return bool(self._layout.classify(path)) or bool(self._claims.naming([path]))
+        return bool(self._classify(path)) or bool(self._claims.naming([path]))
 
     def known(self, key: Key) -> bool:
         """Whether the index has the asset, listed or not."""
@@ -249,13 +272,13 @@ class AssetTable:
                 if owner == key:
                     ranked.append(((-1, 0, path), Found(path, state)))
                 continue
-            for place in self._layout.classify(path):
+            for place in self._classify(path):
                 if place.feature is Feature.IMAGE and (place.type, place.asset_id) == key:
                     ranked.append(((place.rank, place.ext_rank, path), Found(path, state)))
         return [found for _, found in sorted(ranked)] if len(ranked) > 1 else [found for _, found in ranked]
 
     def _names_source(
-        self, images: Sequence[Found], claims: tuple[Claim | None, ...], before: Record | None
+        self, images: Sequence[Found], claims: Sequence[Claim | None], before: Record | None
     ) -> str | None:
         """The path whose names the artifacts' patterns use: the image, or where it should be or was."""
         used = chosen(images) or (images[0] if images else None)
@@ -304,10 +327,10 @@ class AssetTable:
         """What a file is by the patterns, a file that rows name only as an artifact being no image."""
         namers = self._claims.naming([path]).get(path) if self._claims.any else None
         if not namers:
-            return self._layout.classify(path)
+            return self._classify(path)
         if any(feature is Feature.IMAGE for _, _, feature in namers):
             return ()
-        return self._layout.classify(path, images=False)
+        return self._classify(path, images=False)
 
     def _is_artifact(self, type: AssetType, feature: Feature, path: str) -> bool:
         return any(place.type is type and place.feature is feature for place in self._placements(path))
@@ -429,6 +452,10 @@ class AssetTable:
 
     def _new_keys(self, case: _Case, before: Record | None) -> list[int]:
         """The hashes to write; what the asset looked for before and does not any more is removed."""
+        images = case.evidence.found[Feature.IMAGE]
+        source = self._names_source(images, case.evidence.claims, before)
+        if before is not None and before.resolved.image is not None and before.resolved.image == source:
+            return []
         new = {path_hash(key) for key in case.keys}
         if before is not None and before.resolved.image is not None:
             names = self._layout.image_names(case.key[0], before.resolved.image)
@@ -466,7 +493,7 @@ class AssetTable:
         paths = [found.path for candidates in case.evidence.found[1:] for found in candidates]
         hashes: set[int] = set()
         for path in paths:
-            for place in self._layout.classify(path, images=False):
+            for place in self._classify(path, images=False):
                 key = self._key_of(place, path)
                 if key != case.key:
                     self.mark(key, path)

@@ -16,7 +16,7 @@ import apsw
 import msgspec
 
 from scanner import schema
-from scanner.assets import AssetTable
+from scanner.assets import AssetTable, Classifier
 from scanner.claimpath import ClaimPaths
 from scanner.claims import ClaimTable, Key
 from scanner.config import Config
@@ -94,10 +94,12 @@ class Index:
             self.db.execute("INSERT OR IGNORE INTO meta VALUES('fingerprint', ?)", (fingerprint(config),))
             self.db.execute("INSERT OR IGNORE INTO meta VALUES('revision', 0)")
         self.claims = ClaimTable(self.db, self.paths)
+        self._classify = Classifier(self.layout)
         self.tree = Tree(self.db, self._flags_of)
         self.assets = AssetTable(
             self.db,
             self.layout,
+            self._classify,
             self.tree,
             self.claims,
             self.owners,
@@ -136,6 +138,7 @@ class Index:
             raise
         finally:
             self.tree.forget_cache()
+            self._classify.forget()
 
     def apply(self, listing: Listing, hold: Callable[[str, Entry], bool]) -> Changes:
         """Make the index agree with a listing; see :meth:`scanner.tree.Tree.apply`."""
@@ -199,7 +202,7 @@ class Index:
         )
 
     def _flags_of(self, path: str) -> int:
-        if self.layout.classify(path):
+        if self._classify(path):
             return 0
         return 0 if self.claims.any and self.claims.naming([path]) else UNMATCHED
 

@@ -16,7 +16,7 @@ from scanner.assets import AssetTable
 from scanner.claims import ClaimTable
 from scanner.owners import OwnerTable
 from scanner.records import AssetRow, AssetType, JobRow, MembershipRow, ProductRow, VideoRow
-from scanner.rows import BeginFull, FullPass, PollDone, PollFailed, Rows, SinkItem, Table
+from scanner.rows import Applied, BeginFull, FullPass, PollDone, PollFailed, Rows, SinkItem, Table
 from scanner.tree import UNMATCHED, Tree
 
 _ASSET_TABLES = {Table.PRODUCT_IMAGES: AssetType.PRODUCT_IMAGE, Table.VIDEO_FRAMES: AssetType.VIDEO_FRAME}
@@ -68,7 +68,7 @@ class Mirror:
             case PollFailed():
                 self._seen.clear()
                 self._claims.abandon_full()
-            case PollDone():
+            case PollDone() | Applied():
                 pass
 
     def mark_unresolved(self, limit: int, after: int) -> int | None:

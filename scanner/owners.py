@@ -151,7 +151,7 @@ class OwnerTable:
         row = self._db.execute("SELECT scope FROM scopes WHERE jobs=?", (text,)).fetchone()
         if row is None:
             self._db.execute("INSERT INTO scopes(jobs) VALUES(?)", (text,))
-            number = self._db.last_insert_rowid()
+            number = int(self._db.last_insert_rowid())
             self._db.executemany("INSERT INTO job_scopes VALUES(?,?)", [(job, number) for job in key])
         else:
             number = int(row[0])

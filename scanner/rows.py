@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -57,7 +58,14 @@ class PollFailed:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A mark behind rows: ``event`` is set once everything before it is in the index."""
+
+    event: threading.Event
+
+
 BATCH = 2000
 Raw = Sequence[tuple[Any, ...]]  # rows as a driver gives them
 PollItem = Rows | BeginFull | FullPass
-SinkItem = PollItem | PollDone | PollFailed
+SinkItem = PollItem | PollDone | PollFailed | Applied

@@ -65,10 +65,12 @@ class Tree:
         self._db: Any = connection  # rows are typed where they are unpacked
         self._flags_of = flags_of
         self._ids: dict[str, int | None] = {}
+        self._fresh: dict[str, dict[str, State]] = {}
 
     def forget_cache(self) -> None:
-        """Drop what was remembered of directory ids; call it at the end of every transaction."""
+        """Drop what was remembered of directories; call it at the end of every transaction."""
         self._ids.clear()
+        self._fresh.clear()
 
     def directory_id(self, path: str) -> int | None:
         """The id of a directory, or None if the index does not know it."""
@@ -82,6 +84,9 @@ class Tree:
     def state(self, path: str) -> State | None:
         """The file at a path, or None if the index has none there."""
         directory, name = split(path)
+        fresh = self._fresh.get(directory)
+        if fresh is not None:
+            return fresh.get(name)
         number = self.directory_id(directory)
         if number is None:
             return None
@@ -133,7 +138,9 @@ class Tree:
         the index keeps what it had and the file is returned in ``held``.
         """
         changes = Changes()
+        known = self.directory_id(contents.directory) is not None
         number = self._enter(contents)
+        fresh = self._fresh.pop(contents.directory, None)
         if contents.names is None:
             before = self._files_of(number)
             self._subdirectories(number, contents, changes)
@@ -142,7 +149,22 @@ class Tree:
             self._named_subdirectories(contents, changes)
         self._insert(number, contents, before, changes, hold)
         self._remove(number, contents, before, changes)
+        if contents.names is None and (not known or fresh is not None):
+            # Read for the first time in this transaction: all that the index has of it is at hand.
+            self._fresh[contents.directory] = self._at_hand(contents.directory, fresh or {}, changes)
         return changes
+
+    @staticmethod
+    def _at_hand(directory: str, before: dict[str, State], changes: Changes) -> dict[str, State]:
+        after = dict(before)
+        for path, state in changes.files.items():
+            parent, name = split(path)
+            if parent == directory:
+                if state is None:
+                    after.pop(name, None)
+                else:
+                    after[name] = state
+        return after
 
     def remove(self, directory: str) -> Changes:
         """Remove a directory that is gone, and everything below it."""
@@ -156,12 +178,14 @@ class Tree:
             self._db.execute("DELETE FROM files WHERE dir=?", (number,))
             self._db.execute("DELETE FROM dirs WHERE dir=?", (number,))
             self._ids[path] = None
+            self._fresh.pop(path, None)
             changes.gone_directories.append(path)
         return changes
 
     def set_flags(self, path: str, flags: int) -> None:
         """Change the flags of a file that is in the index."""
         directory, name = split(path)
+        self._fresh.pop(directory, None)
         self._db.execute(
             "UPDATE files SET flags=? WHERE dir=? AND name=?", (flags, self.directory_id(directory), name)
         )

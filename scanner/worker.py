@@ -20,7 +20,7 @@ from scanner.index import Index
 from scanner.listing import Gone, Lister, Listing, Look, Unreadable, is_utf8
 from scanner.records import Entry
 from scanner.roots import Root, Roots
-from scanner.rows import PollDone, SinkItem
+from scanner.rows import Applied, PollDone, SinkItem
 from scanner.settling import Settling
 from scanner.sweep import RescanClock, Slice, SweepClock, changed_directories, stat_below
 from scanner.tree import Changes, join, split
@@ -76,7 +76,7 @@ class Worker:
     @property
     def ready(self) -> bool:
         """Whether the first full scan, and the first read of the database, are in the index."""
-        return self.crawled and self.synced
+        return self.crawled and self.synced and self.index.mirror.crawled
 
     @property
     def pending(self) -> int:
@@ -141,8 +141,10 @@ class Worker:
             for item in items:
                 self.index.put(item)
         self.roots.claim(self.index.claims.folders)
-        if any(isinstance(item, PollDone) for item in items):
-            self.synced = True
+        for item in items:
+            if isinstance(item, Applied):
+                item.event.set()
+            self.synced = self.synced or isinstance(item, PollDone)
         return True
 
     def _take_dirty(self) -> bool:

@@ -1,0 +1,169 @@
+"""The scanner process: a worker, the poller of the database, the control socket and the heartbeat.
+
+Started by the web process as ``python -m scanner.service``; ends on SIGTERM, or when its standard input
+closes because the web process has gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from scanner import logs
+from scanner.board import Board
+from scanner.config import Config, load_config
+from scanner.control import ControlServer
+from scanner.index import Index, is_whole
+from scanner.lookups import Lookups
+from scanner.pipeline import Pipeline
+from scanner.poller import Poller, PollerStatus
+from scanner.rows import SinkItem
+from scanner.snapshot import Reporter
+from scanner.worker import Worker
+
+LOG = logging.getLogger(__name__)
+PUBLISH_SECONDS = 0.25
+QUEUE = 16
+
+
+class Service:
+    """Composes the scanner over one index file and runs it until :meth:`stop`."""
+
+    def __init__(self, config: Config, index_path: Path, board: Board) -> None:
+        self.config = config
+        self.board = board
+        self.rows: queue.Queue[SinkItem] = queue.Queue(QUEUE)
+        self.index = Index(str(index_path), config)
+        self.worker = Worker(config, self.index, self.rows)
+        self.reporter = Reporter(config, self.worker)
+        self.poller: Poller | None = None
+        self.lookups: Lookups | None = None
+        if config.database.url:
+            pipeline = Pipeline(config.database)
+            self.poller = Poller(pipeline, config.database, self._put)
+            self.lookups = Lookups(pipeline, self._put)
+        self._stopping = threading.Event()
+        self._publish_at = 0.0
+        self._was_ready = False
+
+    def run(self) -> None:
+        """Work until stopped."""
+        self.worker.start()
+        if self.poller is not None:
+            self.poller.start()
+        try:
+            while not self._stopping.is_set():
+                idle = self.worker.step()
+                self._report(time.monotonic())
+                if idle:
+                    self.worker.dirty.wait(idle)
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to return; safe from a signal handler's thread."""
+        self._stopping.set()
+        self.worker.dirty.wake()
+
+    def lookup(self, kind: str, keys: tuple[str, ...]) -> bool:
+        """Look an unknown key up in the database; True once what was found is in the index."""
+        return self.lookups is not None and self.lookups.find(kind, keys)
+
+    def _put(self, item: SinkItem) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.rows.put(item, timeout=0.5)
+            except queue.Full:
+                continue
+            self.worker.dirty.wake()
+            return
+
+    def _status(self) -> PollerStatus | None:
+        return None if self.poller is None else self.poller.status()
+
+    def _report(self, now: float) -> None:
+        self.board.beat()
+        self.board.set_pending(self.worker.pending, 0)
+        if now < self._publish_at and self.worker.ready == self._was_ready:
+            return
+        self._publish_at = now + PUBLISH_SECONDS
+        self._was_ready = self.worker.ready
+        status = self._status()
+        faults = self.reporter.faults(status)
+        if not self.worker.crawled and not faults:
+            state = "scanning"
+        else:
+            state = "degraded" if faults else "complete"
+        self.board.set_state(state, self.worker.ready)
+        snapshot = self.reporter.snapshot(status)
+        snapshot["degraded"] = bool(faults)
+        self.board.publish(snapshot)
+
+    def _close(self) -> None:
+        if self.poller is not None:
+            self.poller.stop()
+        self.worker.stop()
+        self.index.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the scanner process; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m scanner.service")
+    parser.add_argument("--config")
+    parser.add_argument("--directory", required=True, help="where index, board and control socket lie")
+    options = parser.parse_args(arguments)
+    config = load_config(options.config)
+    logs.configure(config.log)
+    gc.set_threshold(20_000, 10, 10)
+    directory = Path(options.directory)
+    board = Board.open(directory / "board")
+    service = Service(config, _index_file(directory, board, config), board)
+    _stop_on_signals(service)
+    _stop_on_end_of_input(service)
+    control = ControlServer(directory / "control", service.lookup)
+    control.start()
+    try:
+        service.run()
+    finally:
+        control.stop()
+    return 0
+
+
+def _index_file(directory: Path, board: Board, config: Config) -> Path:
+    """The index to take over where it is whole and of this configuration, else a new file."""
+    for path in sorted(directory.glob("index-*.db"), reverse=True):
+        if is_whole(path, config):
+            return path
+    path = directory / f"index-{time.time_ns()}.db"
+    return path
+
+
+def _stop_on_signals(service: Service) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
+        service.stop()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _stop_on_end_of_input(service: Service) -> None:
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        service.stop()
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
