@@ -130,7 +130,8 @@ MUTATIONS: tuple[Mutation, ...] = (
 def mutate(rng: random.Random, content: bytes, other: bytes) -> bytes:
     """The content after one to three mutations."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        content = rng.choice(MUTATIONS)(rng, content, other)
+        if len(content) > 1:
+            content = rng.choice(MUTATIONS)(rng, content, other)
     return content
 
 

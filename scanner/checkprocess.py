@@ -48,6 +48,7 @@ class CheckProcess(Generic[Tag]):
     def __init__(self, setup: Setup, module: str) -> None:
         self.items: dict[int, Item[Tag]] = {}
         self.answered = 0
+        self._retiring = False
         self._outgoing = bytearray(frame(msgspec.msgpack.encode(setup)))
         self._incoming = bytearray()
         with contextlib.ExitStack() as undo:
@@ -75,6 +76,8 @@ class CheckProcess(Generic[Tag]):
     def has_room(self) -> bool:
         """Whether it should be given another job now."""
         held = len(self.items)
+        if self._retiring:
+            return False
         return held < 2 or (held < MAX_JOBS and sum(item.size for item in self.items.values()) < _AHEAD_BYTES)
 
     @property
@@ -102,6 +105,8 @@ class CheckProcess(Generic[Tag]):
         answers = chain.from_iterable(map(_decode_answers, unframe(self._incoming)))
         collected = [(self.items.pop(answer.number), answer.verdict) for answer in answers]
         self.answered += len(collected)
+        # One that wants another to do its job ends now; what it were given would be lost with it.
+        self._retiring = self._retiring or any(verdict is None for _, verdict in collected)
         return collected, alive
 
     def _receive(self) -> bool:
@@ -128,7 +133,7 @@ class CheckProcess(Generic[Tag]):
 
     def culprit(self) -> Item[Tag] | None:
         """The job that it is or was working on; None if that is answered or none was begun."""
-        return self.items.get(self._current())
+        return None if self._retiring else self.items.get(self._current())
 
     @property
     def began(self) -> bool:

@@ -123,7 +123,7 @@ class _Judge:
         return Verdict(Status.OK, width=picture.width, height=picture.height)
 
     def _mask(self, file: ContentFile) -> Verdict:
-        picture = decode(file, self.bound)
+        picture = decode(file, self.bound, values=True)
         self._compare_size([(picture.width, picture.height)])
         return Verdict(Status.OK, warnings=(ONE_VALUE,) if picture.uniform else ())
 

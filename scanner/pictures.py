@@ -68,7 +68,7 @@ class Picture:
     """A decoded picture, or its header: the size as stored, and what may be said about it.
 
     ``turned`` means that its EXIF orientation swaps width and height. ``uniform`` is true where every
-    pixel is the same (only known of a decoded one).
+    pixel is the same (known only where that was asked for).
     """
 
     width: int
@@ -122,9 +122,10 @@ def read_header(file: ContentFile) -> Picture:
         return Picture(*image.size, turned=_turned(image, decoded=False))
 
 
-def decode(file: ContentFile, bound: int) -> Picture:
+def decode(file: ContentFile, bound: int, values: bool = False) -> Picture:
     """Decode the first picture of the file in full, in at most about ``bound`` bytes.
 
+    Only with ``values`` is it known whether it is uniform: that takes memory for a band more.
     Raises ``Damaged`` if it cannot be decoded, ``Unjudged`` or MemoryError if not in that memory.
     """
     with _opened(file, bound) as (image, source):
@@ -138,7 +139,7 @@ def decode(file: ContentFile, bound: int) -> Picture:
         turned = turned or _turned(image, decoded=True)
         if image.format == "PNG":
             _check_png_sums(source.file)
-        return Picture(width, height, turned, _uniform(image))
+        return Picture(width, height, turned, values and _uniform(image))
 
 
 @contextmanager

@@ -251,6 +251,12 @@ def test_memory_that_runs_out_is_tried_once_more_in_a_fresh_process(pool: CheckP
     assert worker_of(found["ok"]) != worker_of(found["ok-2"])
 
 
+def test_a_process_that_asks_for_a_fresh_one_is_given_nothing_more(pool: CheckPool[str]) -> None:
+    for number in range(6):
+        found = ask(pool, f"ok-{number}") | ask(pool, f"fill-{number}")
+        assert found[f"fill-{number}"] == Verdict(Status.UNCHECKED, RAN_OUT)
+
+
 @pytest.mark.parametrize("cause", ["exit code 7", "cannot be started"])
 def test_processes_that_cannot_start_end_in_a_reason_and_not_in_waiting(
     cause: str, monkeypatch: pytest.MonkeyPatch

@@ -134,7 +134,7 @@ def test_memory_that_runs_out_while_decoding_is_no_verdict(
         raise MemoryError
 
     monkeypatch.setattr(pictures, "_uniform", exhausted)
-    assert bench.judge(Feature.IMAGE, hostile.picture()) == Verdict(Status.UNCHECKED, RAN_OUT)
+    assert bench.segment(hostile.picture()) == Verdict(Status.UNCHECKED, RAN_OUT)
 
 
 def test_a_checksum_is_compared_up_to_the_end_of_the_picture_only(bench: Bench) -> None:
