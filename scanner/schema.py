@@ -54,10 +54,11 @@ CREATE TABLE assets(
     owner TEXT, scope INTEGER NOT NULL, has INTEGER NOT NULL, checks INTEGER NOT NULL, ts REAL,
     image TEXT, segment TEXT, embedding TEXT, keypoints TEXT, others TEXT,
     image_mtime INTEGER, image_updated INTEGER, updated INTEGER, UNIQUE(type, id));
-CREATE INDEX assets_updated ON assets(scope, type, updated DESC, id, has) WHERE listed;
-CREATE INDEX assets_id ON assets(scope, type, id, has, owner) WHERE listed;
-CREATE INDEX assets_owner ON assets(type, owner, id) WHERE listed;
-CREATE INDEX assets_ts ON assets(owner, ts IS NULL, ts, id) WHERE listed AND type = 1;
+-- The last columns let a page, a filter or a count be found without touching the rows that it passes over.
+CREATE INDEX assets_updated ON assets(scope, type, updated DESC, id, has, listed) WHERE listed;
+CREATE INDEX assets_id ON assets(scope, type, id, has, owner, listed) WHERE listed;
+CREATE INDEX assets_owner ON assets(type, owner, id, has, listed) WHERE listed;
+CREATE INDEX assets_ts ON assets(owner, ts IS NULL, ts, id, has, listed, type) WHERE listed AND type = 1;
 -- Which assets look for a path: the hash of the key that their pattern gives.
 CREATE TABLE expected(hash INTEGER NOT NULL, asset INTEGER NOT NULL, PRIMARY KEY(hash, asset)) WITHOUT ROWID;
 
