@@ -1,0 +1,226 @@
+"""The worker against a real directory: after any sequence of operations the index equals a fresh walk."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scanner.config import load_config
+from scanner.index import Index
+from scanner.settling import Settling
+from scanner.worker import Worker
+
+DEADLINE = 30.0
+SEQUENCES = int(os.environ.get("WORKER_SEQUENCES", "60"))
+
+
+def walk(root: Path) -> dict[str, tuple[int, int, int]]:
+    """What a fresh walk finds: path to (inode, size, mtime_ns) of every regular file that is not ignored."""
+    result = {}
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            status = os.lstat(os.path.join(folder, name))
+            if stat.S_ISREG(status.st_mode) and not name.startswith(".") and not name.endswith(".tmp"):
+                path = os.path.relpath(os.path.join(folder, name), root)
+                result[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return result
+
+
+def indexed(index: Index) -> dict[str, tuple[int, int, int]]:
+    """What the index holds, in the same form."""
+    rows = index.db.execute("SELECT path, name, f.inode, size, f.mtime FROM files f JOIN dirs USING(dir)")
+    return {f"{path}/{name}".lstrip("/"): (inode, size, mtime) for path, name, inode, size, mtime in rows}
+
+
+def drive(worker: Worker, done: Callable[[], bool]) -> None:
+    """Let the worker work until a condition holds."""
+    end = time.monotonic() + DEADLINE
+    while not done():
+        assert time.monotonic() < end, "the worker did not get there in time"
+        idle = worker.step()
+        if idle:
+            worker.dirty.wait(min(idle, 0.01))
+
+
+@contextmanager
+def running(data: Path, state: Path, **environ: str) -> Iterator[Worker]:
+    """A worker that has done its first pass."""
+    variables = {"SIDECAR_DATA__ROOT": str(data), "SIDECAR_VERIFY__CONTENT": "false", **environ}
+    config = load_config(environ=variables, cwd=str(state))
+    index = Index(str(state / "index.db"), config)
+    worker = Worker(config, index, queue.Queue())
+    worker.settling = Settling(0.02)
+    worker.start()
+    try:
+        drive(worker, lambda: worker.ready)
+        yield worker
+    finally:
+        worker.stop()
+        index.close()
+
+
+def settle(worker: Worker, data: Path) -> None:
+    """Wait until the index equals the walk, and nothing is pending."""
+    drive(worker, lambda: not worker.pending and indexed(worker.index) == walk(data))
+
+
+PLACES = ["frames/a", "frames/b", "frames/a/c", "products/p", "frames", "products/.hidden"]
+NAMES = ["000001.jpg", "000002.png", "seg.png", "x.tmp", "000001", "gối.jpg", "a\nb.jpg"]
+OPERATION = st.tuples(
+    st.sampled_from(["write", "append", "delete", "mkdir", "rmtree", "move", "exchange", "utime", "link"]),
+    st.sampled_from(PLACES),
+    st.sampled_from(NAMES),
+    st.sampled_from(PLACES),
+    st.sampled_from(NAMES),
+)
+
+
+def perform(data: Path, operation: tuple[str, str, str, str, str], outside: Path) -> None:
+    """Do one operation; what the file system refuses is no operation."""
+    what, place, name, other_place, other_name = operation
+    path, other = data / place / name, data / other_place / other_name
+    try:
+        if what == "write":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(os.urandom(len(name)))
+        elif what == "append":
+            with open(path, "ab") as file:
+                file.write(b"more")
+        elif what == "delete":
+            path.unlink()
+        elif what == "mkdir":
+            path.mkdir(parents=True)
+        elif what == "rmtree":
+            shutil.rmtree(path.parent if place.count("/") else path)
+        elif what == "move":
+            os.rename(path.parent if name < "a" and place.count("/") else path, other)
+        elif what == "exchange":
+            os.rename(path, outside / "held")
+            os.rename(other, path)
+            os.rename(outside / "held", other)
+        elif what == "utime":
+            os.utime(path, ns=(1, 1_700_000_000_123_456_789))
+        elif what == "link":
+            os.link(path, other)
+    except OSError:
+        held = outside / "held"
+        if held.is_dir():
+            shutil.rmtree(held)
+        else:
+            held.unlink(missing_ok=True)
+
+
+@settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    before=st.lists(OPERATION, max_size=10), after=st.lists(st.lists(OPERATION, max_size=12), max_size=3)
+)
+def test_the_index_equals_a_walk_after_any_sequence_of_operations(
+    tmp_path_factory: pytest.TempPathFactory,
+    before: list[tuple[str, str, str, str, str]],
+    after: list[list[tuple[str, str, str, str, str]]],
+) -> None:
+    base = tmp_path_factory.mktemp("world")
+    data, state, outside = base / "data", base / "state", base / "outside"
+    for folder in (data / "frames", data / "products", state, outside):
+        folder.mkdir(parents=True)
+    for operation in before:
+        perform(data, operation, outside)
+    with running(data, state) as worker:
+        settle(worker, data)
+        for part in after:
+            for operation in part:
+                perform(data, operation, outside)
+            if (data / "frames").is_dir() and (data / "products").is_dir():
+                settle(worker, data)
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Where the index lies."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data root with one frame."""
+    folder = tmp_path / "data"
+    (folder / "frames" / "v").mkdir(parents=True)
+    (folder / "products").mkdir()
+    (folder / "frames" / "v" / "000001.jpg").write_bytes(b"x")
+    return folder
+
+
+def test_a_root_that_is_renamed_away_keeps_its_entries_until_it_is_back(data: Path, state: Path) -> None:
+    with running(data, state) as worker:
+        before = indexed(worker.index)
+        os.rename(data / "frames", data / "elsewhere")
+        drive(worker, lambda: bool(worker.roots.unavailable()))
+        assert indexed(worker.index) == before
+        os.rename(data / "elsewhere", data / "frames")
+        (data / "frames" / "v" / "000001.jpg").unlink()
+        drive(worker, lambda: not worker.roots.unavailable())
+        settle(worker, data)
+
+
+def test_a_root_that_is_really_emptied_is_empty(data: Path, state: Path) -> None:
+    with running(data, state) as worker:
+        shutil.rmtree(data / "frames" / "v")
+        settle(worker, data)
+        assert indexed(worker.index) == {}
+
+
+def test_a_root_that_comes_later_is_indexed(data: Path, state: Path) -> None:
+    (data / "products").rmdir()
+    with running(data, state) as worker:
+        assert not worker.roots.unavailable()
+        (data / "products" / "p").mkdir(parents=True)
+        (data / "products" / "p" / "0.jpg").write_bytes(b"image")
+        settle(worker, data)
+        assert "products/p/0.jpg" in indexed(worker.index)
+
+
+def test_a_root_replaced_by_another_directory_is_read_anew(data: Path, state: Path, tmp_path: Path) -> None:
+    with running(data, state) as worker:
+        other = tmp_path / "other"
+        (other / "w").mkdir(parents=True)
+        (other / "w" / "000009.jpg").write_bytes(b"new")
+        os.rename(data / "frames", tmp_path / "old")
+        os.rename(other, data / "frames")
+        settle(worker, data)
+        (data / "frames" / "w" / "000010.jpg").write_bytes(b"newer")
+        settle(worker, data)
+
+
+def test_a_growing_file_counts_once_it_has_rested(data: Path, state: Path) -> None:
+    with running(data, state) as worker:
+        with open(data / "frames" / "v" / "000002.jpg", "wb") as file:
+            file.write(b"part")
+            file.flush()
+            settle(worker, data)
+            file.write(b"more")
+            file.flush()
+            settle(worker, data)
+        settle(worker, data)
+
+
+def test_an_index_is_taken_over_and_reconciled(data: Path, state: Path) -> None:
+    with running(data, state):
+        pass
+    (data / "frames" / "v" / "000001.jpg").unlink()
+    (data / "frames" / "v" / "000003.jpg").write_bytes(b"three")
+    with running(data, state) as worker:
+        settle(worker, data)
