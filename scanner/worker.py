@@ -30,7 +30,9 @@ LOG = logging.getLogger(__name__)
 
 STEP_SECONDS = 0.05
 """How long one transaction may gather work."""
-STEP_FILES = 3000
+CRAWL_SECONDS = 0.25
+"""The same while the tree is read for the first time: a folder of images and those of their artifacts
+mostly fall into one transaction, and each asset is resolved once."""
 SWEEP_SECONDS = 10.0
 RETRY_SECONDS = 5.0
 IN_FLIGHT_NS = 2_000_000_000
@@ -190,15 +192,14 @@ class Worker:
     def _take_stack(self) -> bool:
         if not self._stack:
             return False
-        deadline = time.monotonic() + STEP_SECONDS
+        deadline = time.monotonic() + (STEP_SECONDS if self.crawled else CRAWL_SECONDS)
         taken: list[tuple[str, bool]] = []
-        files = 0
         try:
             with self.index.transaction():
-                while self._stack and time.monotonic() < deadline and files < STEP_FILES:
+                while self._stack and time.monotonic() < deadline:
                     directory, recursive = self._stack.pop()
                     taken.append((directory, recursive))
-                    files += self._look(directory, None, frozenset(), recursive=recursive)
+                    self._look(directory, None, frozenset(), recursive=recursive)
                     self.listed += 1
         except IndexFull:
             self._stack.extend(taken)
@@ -209,29 +210,28 @@ class Worker:
 
     def _look(
         self, directory: str, names: frozenset[str] | None, settled: frozenset[str], *, recursive: bool
-    ) -> int:
-        """Look at a directory or names in it and make the index agree; returns how many files it has."""
+    ) -> None:
+        """Look at a directory or names in it and make the index agree."""
         root = self.roots.of(directory)
         if root is None or not root.present or not self._belongs(root, directory):
-            return 0
+            return
         if names is None:
             self.watcher.add(directory)
         look = self.lister.look(directory, names)
         if not self.roots.believable(root) or _elsewhere(root, look):
-            return 0
+            return
         if isinstance(look, Gone):
             self._gone(look.directory)
-            return 0
+            return
         if isinstance(look, Unreadable):
             self._note_unreadable(directory, look.errno)
-            return 0
+            return
         self._note_readable(directory, look)
         if root.flat:
             look = _without_directories(look)
         self._settled = frozenset(settled)
         changes = self.index.apply(look, self._hold)
         self._after(directory, changes, look, recursive=recursive)
-        return len(look.files)
 
     def _belongs(self, root: Root, directory: str) -> bool:
         """Whether the directory may be indexed now; one whose parent is not known waits for the parent."""
