@@ -1,0 +1,32 @@
+"""Fixtures of all tests, and the rule that a test leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from leaks import left_behind, survey
+from postgres import postgres, postgres_cluster  # noqa: F401 - fixtures
+
+# Examples are not timed: a machine that runs several things at once is slow now and then. What CI judges is
+# the same from run to run; elsewhere each run tries new examples.
+settings.register_profile(
+    "project",
+    deadline=None,
+    print_blob=True,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a thread, a child process or a file descriptor behind."""
+    before = survey()
+    yield
+    left = left_behind(before)
+    if left:
+        pytest.fail("left behind: " + "; ".join(sorted(left)), pytrace=False)
