@@ -56,7 +56,7 @@ CREATE TABLE assets(
     image_mtime INTEGER, image_updated INTEGER, updated INTEGER, UNIQUE(type, id));
 -- The last columns let a page, a filter or a count be found without touching the rows that it passes over.
 CREATE INDEX assets_updated ON assets(scope, type, updated DESC, id, has, listed) WHERE listed;
-CREATE INDEX assets_id ON assets(scope, type, id, has, owner, listed) WHERE listed;
+CREATE INDEX assets_id ON assets(scope, type, id, has, owner, ts, listed) WHERE listed;
 CREATE INDEX assets_owner ON assets(type, owner, id, has, listed) WHERE listed;
 CREATE INDEX assets_ts ON assets(owner, ts IS NULL, ts, id, has, listed, type) WHERE listed AND type = 1;
 -- Which assets look for a path: the hash of the key that their pattern gives.

@@ -67,40 +67,61 @@ class VideoReader:
         fields = (id, platform, url, title, duration, assets, max(times, default=None))
         if not urls or not assets:
             return VideoItem(*fields)
-        return VideoItem(*fields, self._first(id), self._preview(id, duration))
+        return VideoItem(*fields, *self._pictures(id, duration, assets))
 
-    def _first(self, video: str) -> str | None:
-        row = self._db.execute(
-            f"SELECT image{_FRAMES} ORDER BY ts IS NULL, ts, id LIMIT 1", (video,)
-        ).fetchone()
-        return None if row is None else str(row[0])
+    def _pictures(self, video: str, duration: float | None, count: int) -> tuple[str, PreviewFrame]:
+        """The image of the first frame, and the preview, of a video that has this many frames."""
+        first, ts = self._one(f"SELECT image, ts{_FRAMES} ORDER BY ts IS NULL, ts, id LIMIT 1", video)
+        number = self._by_place(video, count) if ts is None else self._by_time(video, duration, ts)
+        id, ts, image, segment, has = self._one(
+            "SELECT id, ts, image, segment, has FROM assets WHERE asset=?", number
+        )
+        return first, PreviewFrame(id, ts, image, segment if has & _MASK else None)
 
-    def _preview(self, video: str, duration: float | None) -> PreviewFrame | None:
-        """The frame nearest to the middle, one with a mask before any other."""
-        number = self._nearest(video, duration)
-        row = self._db.execute(
-            "SELECT id, ts, image, segment, has FROM assets WHERE asset=?", (number,)
-        ).fetchone()
-        if row is None:
-            return None
-        id, ts, image, segment, has = row
-        return PreviewFrame(id, ts, image, segment if has & _MASK else None)
-
-    def _nearest(self, video: str, duration: float | None) -> int | None:
-        values: list[Any] = [video]
-        first, last = self._db.execute(f"SELECT min(ts), max(ts){_FRAMES}", (video,)).fetchone()
-        if first is None:
-            distance = "abs(2*place-frames+1)"
+    def _by_time(self, video: str, duration: float | None, first: float) -> int:
+        """The frame nearest in time to the middle of the video, one with a mask before any other."""
+        if duration is None:
+            (last,) = self._one(f"SELECT ts{_FRAMES} AND (ts IS NULL)=0 ORDER BY ts DESC LIMIT 1", video)
+            middle = (first + last) / 2
         else:
-            distance = "ts IS NULL, abs(ts-?)"
-            values.append((first + last) / 2 if duration is None else duration / 2)
-        row = self._db.execute(
-            "SELECT asset FROM (SELECT asset, has, ts, id, count(*) OVER () AS frames,"
-            f" row_number() OVER (ORDER BY ts IS NULL, ts, id)-1 AS place{_FRAMES})"
-            f" ORDER BY has & {_MASK} DESC, {distance}, place LIMIT 1",
-            values,
-        ).fetchone()
-        return None if row is None else int(row[0])
+            middle = duration / 2
+        return int(
+            self._one(
+                f"SELECT asset{_FRAMES} ORDER BY has & {_MASK} DESC, ts IS NULL, abs(ts-?), ts, id LIMIT 1",
+                video,
+                middle,
+            )[0]
+        )
+
+    def _by_place(self, video: str, count: int) -> int:
+        """The same where no frame has a time: nearest to the middle by position, the earlier first."""
+        middle, id = self._one(
+            f"SELECT asset, id{_FRAMES} ORDER BY id LIMIT 1 OFFSET ?", video, (count - 1) // 2
+        )
+        masked = f"SELECT asset, id{_FRAMES} AND has & {_MASK}"
+        before = self._found(f"{masked} AND id<=? ORDER BY id DESC LIMIT 1", video, id)
+        after = self._found(f"{masked} AND id>? ORDER BY id LIMIT 1", video, id)
+        if before is None or after is None:
+            return int((before or after or (middle,))[0])
+        # With an even number of frames the middle lies half a step behind the frame that was taken for it.
+        behind = 2 * self._steps(video, before[1], id) + (count % 2 == 0)
+        ahead = 2 * self._steps(video, id, after[1]) - (count % 2 == 0)
+        return int((before if behind <= ahead else after)[0])
+
+    def _steps(self, video: str, start: str, end: str) -> int:
+        """How many frames further on ``end`` stands."""
+        return int(self._one(f"SELECT count(*){_FRAMES} AND id>? AND id<=?", video, start, end)[0])
+
+    def _found(self, sql: str, *values: Any) -> Row | None:
+        found: Row | None = self._db.execute(sql, values).fetchone()
+        return found
+
+    def _one(self, sql: str, *values: Any) -> Row:
+        """The first row of a statement that has one while the video has frames."""
+        found = self._found(sql, *values)
+        if found is None:
+            raise LookupError(f"the index counts frames that it does not have: {values[0]!r}")
+        return found
 
 
 def video_filter(q: str | None, platform: str | None, min_frames: int | None) -> Filter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,12 +113,11 @@ def page(sort_by: str, descending: bool = False, limit: int = 100, offset: int =
     return Page(limit, offset, sort_by, descending)
 
 
-def ids(found: tuple[Iterable[object], int] | None) -> list[str]:
+def ids(found: tuple[Iterable[Any], int] | None) -> list[str]:
+    """The ids of what a list has, whatever it is a list of."""
     assert found is not None
-    items = list(found[0])
-    return [
-        getattr(item, "asset_id", None) or getattr(item, "video_id", None) or item.job_id for item in items
-    ]  # type: ignore[attr-defined]
+    names = ("asset_id", "video_id", "job_id")
+    return [next(getattr(item, name) for name in names if hasattr(item, name)) for item in found[0]]
 
 
 # --- jobs ----------------------------------------------------------------------------------------------
@@ -304,11 +304,43 @@ def test_the_preview_is_the_masked_frame_nearest_to_the_middle(tmp_path: Path) -
     world.close()
 
 
-def test_the_middle_of_a_video_without_times_is_a_matter_of_position(local: World) -> None:
-    local.files(*(f"frames/v/{number}.jpg" for number in range(5)))
-    assert preview(local, "local", "v") == ("frames/v/0.jpg", "frames/v/2.jpg", None)
-    local.files("frames/v/0/seg.png", "frames/v/3/seg.png")
-    assert preview(local, "local", "v") == ("frames/v/0.jpg", "frames/v/3.jpg", "frames/v/3/seg.png")
+@pytest.mark.parametrize(
+    ("count", "masked", "expected"),
+    [
+        (5, "", 2),
+        (6, "", 2),
+        (5, "03", 3),
+        (5, "04", 0),
+        (5, "13", 1),
+        (5, "4", 4),
+        (6, "14", 1),
+        (6, "13", 3),
+        (6, "04", 4),
+        (6, "2345", 2),
+        (1, "0", 0),
+    ],
+)
+def test_the_middle_of_a_video_without_times_is_a_matter_of_position(
+    local: World, count: int, masked: str, expected: int
+) -> None:
+    local.files(*(f"frames/v/{number}.jpg" for number in range(count)))
+    local.files(*(f"frames/v/{number}/seg.png" for number in masked))
+    mask = f"frames/v/{expected}/seg.png" if masked else None
+    assert preview(local, "local", "v") == ("frames/v/0.jpg", f"frames/v/{expected}.jpg", mask)
+
+
+def test_frames_with_a_time_come_before_those_without_in_a_preview(world: World) -> None:
+    times = {"a": None, "b": 1.0, "c": 4.0, "d": 9.0}
+    world.rows(
+        Table.VIDEO_FRAMES,
+        *(AssetRow(FRAME, id, "w", ts, f"frames/w/{id}.jpg") for id, ts in times.items()),
+    )
+    world.files(*(f"frames/w/{id}.jpg" for id in times))
+    assert preview(world, "j", "w") == ("frames/w/b.jpg", "frames/w/c.jpg", None)
+    world.files("frames/w/a/seg.png")
+    assert preview(world, "j", "w") == ("frames/w/b.jpg", "frames/w/a.jpg", "frames/w/a/seg.png")
+    world.files("frames/w/d/seg.png")
+    assert preview(world, "j", "w") == ("frames/w/b.jpg", "frames/w/d.jpg", "frames/w/d/seg.png")
 
 
 # --- lists of assets -----------------------------------------------------------------------------------
@@ -450,6 +482,68 @@ def test_an_offset_past_the_end_gives_nothing_and_the_total(world: World) -> Non
     last = page("updated_at", limit=5, offset=2**63 - 1)
     assert world.queries.video_frames("j", None, None, last) == ([], 1)
     assert world.queries.videos("j", None, None, None, last, True) == ([], 3)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("sort", ["updated_at", "frame_id", "ts"])
+@pytest.mark.parametrize("has", [None, "segment", "none"])
+def test_pages_put_together_are_the_list_sorted_by_hand(
+    world: World, sort: str, descending: bool, has: str | None
+) -> None:
+    frames = [(video, f"{video}{number}") for number in range(4) for video in "vws"]
+    world.rows(
+        Table.VIDEO_FRAMES,
+        *(
+            AssetRow(FRAME, id, video, [None, 2.0, 1.0, 2.0, None][place % 5], f"frames/{video}/{id}.jpg")
+            for place, (video, id) in enumerate(frames)
+        ),
+    )
+    for place, (video, id) in enumerate(frames):
+        world.files(f"frames/{video}/{id}.jpg", seconds=place % 3)
+    world.files(*(f"frames/{video}/{id}/seg.png" for video, id in frames[::2]), seconds=1)
+
+    keys = {"updated_at": "updated_us", "frame_id": "asset_id", "ts": "ts"}
+    items = [world.queries.asset(FRAME, id) for _, id in frames]
+    wanted = sorted(
+        (item for item in items if item and has in (None, "segment" if item.has_segment else "none")),
+        key=lambda item: item.asset_id,
+    )
+    known = [item for item in wanted if getattr(item, keys[sort]) is not None]
+    known.sort(key=lambda item: getattr(item, keys[sort]), reverse=descending)
+    expected = [item.asset_id for item in (*known, *(item for item in wanted if item not in known))]
+
+    pages = [
+        world.queries.video_frames("j", None, has, page(sort, descending, limit=5, offset=offset))
+        for offset in (0, 5, 10)
+    ]
+    assert [id for found in pages for id in ids(found)] == expected
+    assert {found[1] for found in pages if found} == {len(expected)}
+
+
+def test_an_answer_is_of_one_moment(world: World) -> None:
+    world.files("frames/v/0.jpg", "products/p/0.jpg")
+    added = 0
+
+    def write_in_between(*_: object) -> bool:
+        nonlocal added
+        added += 1
+        world.files(f"frames/v/{added}.jpg", f"products/p/{added}.jpg")
+        return True
+
+    connection = world.queries._db
+    connection.exec_trace = write_in_between
+    answers = [
+        world.queries.video_frames("j", None, None, page("updated_at")),
+        world.queries.images("j", None, None, page("img_id")),
+        world.queries.images("j", None, "IMG", page("img_id")),
+        world.queries.frames("j", "v", page("ts")),
+    ]
+    status = world.queries.status("j")
+    connection.exec_trace = None
+    assert added > 10
+    assert [found and found[1] for found in answers] == [len(ids(found)) for found in answers]
+    assert status is not None
+    assert status.images == status.frames
 
 
 # --- files ---------------------------------------------------------------------------------------------
