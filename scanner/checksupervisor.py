@@ -14,6 +14,7 @@ from scanner.verdicts import Status, Verdict
 Tag = TypeVar("Tag")
 
 _LOOK_SECONDS = 0.25
+_START_SECONDS = 60.0
 _FAILED_STARTS = 3
 _BACKOFF_SECONDS = 5.0
 _STUCK_PER_WORKER = 4
@@ -109,8 +110,11 @@ class Supervisor(Generic[Tag]):
     def _replace_hanging(self) -> None:
         now = time.monotonic()
         for process in list(self.processes):
+            stalled = process.stalled(now)
+            if not process.began and stalled > _START_SECONDS:
+                self._replace(process, f"did not start within {_START_SECONDS:g} s")
             # What is seen to begin now may have begun since the last look.
-            if process.stalled(now) > max(self._deadline - _LOOK_SECONDS, self._deadline / 2):
+            elif process.began and stalled > max(self._deadline - _LOOK_SECONDS, self._deadline / 2):
                 self._replace(process, f"took longer than {self._deadline:g} s")
 
     def _replace(self, process: CheckProcess[Tag], hanging: str | None) -> None:
@@ -124,7 +128,7 @@ class Supervisor(Generic[Tag]):
             self._refuse([culprit], hanging or f"the process that checked it {ending}")
         self._queue.extendleft(reversed(process.items.values()))
         if not process.began and process.items:
-            self._failed_start(ending)
+            self._failed_start(hanging or ending)
         process.release()
         if not process.gone():
             self._stuck.append(process)

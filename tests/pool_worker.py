@@ -54,4 +54,6 @@ def _write(path: str) -> Verdict:
 if __name__ == "__main__":
     if os.environ.get("POOL_WORKER_FAILS"):
         sys.exit(7)
+    if os.environ.get("POOL_WORKER_HANGS"):
+        time.sleep(1000)
     main(lambda: check)

@@ -88,7 +88,14 @@ def _nothing_left() -> Iterator[None]:
 
 @pytest.fixture
 def pool() -> Iterator[CheckPool[str]]:
-    with CheckPool[str](replace(VERIFY, workers=1), module="pool_worker", deadline_seconds=1.0) as pool:
+    with CheckPool[str](replace(VERIFY, workers=1), module="pool_worker") as pool:
+        yield pool
+
+
+@pytest.fixture
+def hasty() -> Iterator[CheckPool[str]]:
+    """A pool that allows a file two seconds."""
+    with CheckPool[str](replace(VERIFY, workers=1), module="pool_worker", deadline_seconds=2.0) as pool:
         yield pool
 
 
@@ -191,21 +198,32 @@ def test_several_deadly_files_each_have_their_own_verdict(pool: CheckPool[str]) 
 
 
 @pytest.mark.parametrize("kind", ["hang", "stop"])
-def test_a_process_that_hangs_is_killed_and_replaced(pool: CheckPool[str], kind: str) -> None:
-    before = worker_of(ask(pool, "ok")["ok"])
+def test_a_process_that_hangs_is_killed_and_replaced(hasty: CheckPool[str], kind: str) -> None:
+    before = worker_of(ask(hasty, "ok")["ok"])
     start = time.monotonic()
-    found = ask(pool, "ok-1", kind, "ok-2", "ok-3")
-    assert found[kind] == Verdict(Status.UNCHECKED, "took longer than 1 s")
-    assert time.monotonic() - start >= 0.5
+    found = ask(hasty, "ok-1", kind, "ok-2", "ok-3")
+    assert found[kind] == Verdict(Status.UNCHECKED, "took longer than 2 s")
+    assert time.monotonic() - start >= 1.0
     assert found["ok-1"].status == Status.OK
     assert worker_of(found["ok-2"]) == worker_of(found["ok-3"]) != before
     assert gone(before)
 
 
-def test_time_that_passes_without_work_is_no_hanging(pool: CheckPool[str]) -> None:
-    first = worker_of(ask(pool, "ok")["ok"])
-    time.sleep(1.5)  # longer than the pool's deadline: the claim is about time that passes
-    assert worker_of(ask(pool, "ok-2")["ok-2"]) == first
+def test_time_that_passes_without_work_is_no_hanging(hasty: CheckPool[str]) -> None:
+    first = worker_of(ask(hasty, "ok")["ok"])
+    time.sleep(2.2)  # longer than the pool's deadline: the claim is about time that passes
+    assert worker_of(ask(hasty, "ok-2")["ok-2"]) == first
+
+
+def test_a_process_that_hangs_before_it_begins_counts_as_one_that_cannot_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checksupervisor, "_START_SECONDS", 0.1)
+    monkeypatch.setenv("POOL_WORKER_HANGS", "1")
+    with CheckPool[str](VERIFY, module="pool_worker") as pool:
+        found = ask(pool, "ok")
+    assert found["ok"].status == Status.UNCHECKED
+    assert "did not start within 0.1 s" in found["ok"].detail
 
 
 def test_a_process_killed_from_outside_while_idle_is_replaced(pool: CheckPool[str]) -> None:
