@@ -57,7 +57,7 @@ def imported(source: str) -> Iterator[str]:
 class _Running(ast.NodeTransformer):
     """Takes ``if TYPE_CHECKING:`` out of a module."""
 
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.AST]:  # noqa: N802 - the name that ast calls
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.AST]:
         checking = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         return [self.visit(child) for child in node.orelse] if checking else self.generic_visit(node)
 
