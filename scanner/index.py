@@ -7,6 +7,7 @@ between two of them leaves an index that the next one can take over.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,7 +93,8 @@ class Index:
         with self.db:
             self.owners.prepare()
             self.db.execute("INSERT OR IGNORE INTO meta VALUES('fingerprint', ?)", (fingerprint(config),))
-            self.db.execute("INSERT OR IGNORE INTO meta VALUES('revision', 0)")
+            # A later index begins with a higher revision than an earlier one ever reached.
+            self.db.execute("INSERT OR IGNORE INTO meta VALUES('revision', ?)", (time.time_ns() // 1_000_000,))
         self.claims = ClaimTable(self.db, self.paths)
         self._classify = Classifier(self.layout)
         self.tree = Tree(self.db, self._flags_of)
@@ -120,13 +122,13 @@ class Index:
     def transaction(self) -> Iterator[None]:
         """Everything inside becomes visible to readers at once, with the assets that it concerns resolved."""
         files, unmatched = self.files, self.unmatched
-        self._changed = self.mirror.changed = False
+        self._changed = self.mirror.changed = self.owners.changed = False
         self.mirror.unmatched_change = 0
         try:
             self.db.execute("BEGIN IMMEDIATE")
             yield
             self.unmatched += self.mirror.unmatched_change
-            if self.assets.resolve_marked() or self.mirror.changed or self._changed:
+            if self.assets.resolve_marked() or self._anything_changed():
                 self._write_counters()
                 self.db.execute("UPDATE meta SET value=? WHERE key='revision'", (self.revision + 1,))
                 self.revision += 1
@@ -200,6 +202,9 @@ class Index:
             for raw in row
             if isinstance(raw, str) and (path := self.paths.resolve(raw)) is not None
         )
+
+    def _anything_changed(self) -> bool:
+        return self._changed or self.mirror.changed or self.owners.changed or any(self.owners.counts.values())
 
     def _flags_of(self, path: str) -> int:
         if self._classify(path):

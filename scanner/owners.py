@@ -37,6 +37,7 @@ class OwnerTable:
         self._local = local_job
         self._scopes: dict[tuple[str, ...], int] = {}
         self.counts: Counts = {}
+        self.changed = False
 
     def prepare(self) -> None:
         """Write what a new index starts with: the empty scope, and the local job."""
@@ -221,6 +222,7 @@ class OwnerTable:
             ).fetchone()
             if old == (1, job, platform, url, title, duration, time):
                 continue
+            self.changed = True
             key = search_key(title) if isinstance(title, str) else None
             self._db.execute(
                 "INSERT INTO owners(type, id, recorded, job, scope, platform, url, title, title_key, duration,"

@@ -133,7 +133,7 @@ def resolve(evidence: Evidence, rules: Rules) -> Resolved:
     """The asset as lists and details show it."""
     image = chosen(evidence.found[Feature.IMAGE])
     row = evidence.row
-    times = [] if row is None or row.time_us is None else [row.time_us * 1000]
+    times = [] if row is None else _row_times(row)
     if image is not None:
         times.append(image.state.mtime_ns)
     image_updated = max(times, default=None)
@@ -168,6 +168,13 @@ def resolve(evidence: Evidence, rules: Rules) -> Resolved:
         image_updated,
         max(times, default=None),
     )
+
+
+def _row_times(row: AssetRow) -> list[int]:
+    """The row's time in nanoseconds; one that those cannot count (before 1678, after 2261) says nothing."""
+    if row.time_us is None or abs(row.time_us) >= 1 << 53:
+        return []
+    return [row.time_us * 1000]
 
 
 def _check_state(feature: Feature, state: State, rules: Rules) -> int:

@@ -6,22 +6,21 @@ closes because the web process has gone.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import logging
 import os
+import pickle
 import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from scanner import logs
-from scanner.board import Board
-from scanner.config import Config, load_config
+from scanner.board import Board, State
+from scanner.config import Config
 from scanner.control import ControlServer
 from scanner.index import Index, is_whole
 from scanner.lookups import Lookups
@@ -100,13 +99,11 @@ class Service:
         self._was_ready = self.worker.ready
         status = self._status()
         faults = self.reporter.faults(status)
-        if not self.worker.crawled and not faults:
-            state = "scanning"
-        else:
-            state = "degraded" if faults else "complete"
+        state: State = "degraded" if faults else "complete" if self.worker.crawled else "scanning"
         self.board.set_state(state, self.worker.ready)
         snapshot = self.reporter.snapshot(status)
         snapshot["degraded"] = bool(faults)
+        snapshot["file"] = self.index.path
         self.board.publish(snapshot)
 
     def _close(self) -> None:
@@ -116,21 +113,16 @@ class Service:
         self.index.close()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the scanner process; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m scanner.service")
-    parser.add_argument("--config")
-    parser.add_argument("--directory", required=True, help="where index, board and control socket lie")
-    options = parser.parse_args(arguments)
-    config = load_config(options.config)
+def main() -> int:
+    """Run the scanner process: who started it writes the configuration and the index directory to its input."""
+    config, directory = receive()
     logs.configure(config.log)
     gc.set_threshold(20_000, 10, 10)
-    directory = Path(options.directory)
     board = Board.open(directory / "board")
-    service = Service(config, _index_file(directory, board, config), board)
+    service = Service(config, _index_file(directory, config), board)
     _stop_on_signals(service)
     _stop_on_end_of_input(service)
-    control = ControlServer(directory / "control", service.lookup)
+    control = ControlServer(directory, service.lookup)
     control.start()
     try:
         service.run()
@@ -139,13 +131,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _index_file(directory: Path, board: Board, config: Config) -> Path:
+def receive() -> tuple[Config, Path]:
+    """What the parent has written: never on a command line, since the database's password is part of it."""
+    config, directory = pickle.load(sys.stdin.buffer)
+    if not isinstance(config, Config):
+        raise TypeError("the scanner is started by the sidecar, not by hand")
+    return config, Path(directory)
+
+
+def _index_file(directory: Path, config: Config) -> Path:
     """The index to take over where it is whole and of this configuration, else a new file."""
-    for path in sorted(directory.glob("index-*.db"), reverse=True):
+    for path in directory.glob("index-*.db"):
         if is_whole(path, config):
             return path
-    path = directory / f"index-{time.time_ns()}.db"
-    return path
+        for part in directory.glob(path.name + "*"):
+            part.unlink()
+    return directory / f"index-{time.time_ns()}.db"
 
 
 def _stop_on_signals(service: Service) -> None:

@@ -1,0 +1,214 @@
+"""``sidecar serve``: the steps from a configuration to a running server, and back, in their order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import pickle
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scanner import logs
+from scanner.board import Board
+from scanner.config import Config
+from scanner.index import Index
+from scanner.indexdirectory import IndexDirectory
+from scanner.queries import Queries
+from web.app import make_app
+from web.context import Context, Lookup
+from web.health import Health
+from web.lookup import ScannerLookup, no_lookup
+from web.progress import Progress
+from web.server import Server, bind
+from web.supervisor import Child, Supervisor
+
+if TYPE_CHECKING:
+    from web.context import QueriesLike
+
+LOG = logging.getLogger(__name__)
+DRAIN_SECONDS = 1.5
+REOPEN_SECONDS = 0.2
+CANNOT_START = 2
+
+
+class CannotStart(Exception):  # noqa: N818 - a state, told in one line
+    """The server cannot be started; the text is one line that says what and where."""
+
+
+class LiveQueries:
+    """The queries over the index file that the scanner writes now; another file is taken up when it is named."""
+
+    def __init__(self, path: str, config: Config) -> None:
+        self._config = config
+        self._path = path
+        self._queries = Queries(path, config)
+
+    def follow(self, path: str) -> None:
+        """Read from this file from now on."""
+        if path != self._path:
+            fresh = Queries(path, self._config)
+            self._queries.close()
+            self._path, self._queries = path, fresh
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._queries.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queries, name)
+
+
+def serve(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code, 2 where it cannot start."""
+    logs.configure(config.log)
+    try:
+        with _listening(config) as sockets, _index_directory(config) as directory:
+            board = Board.create(directory / "board")
+            with contextlib.closing(board):
+                index = _empty_index(config, directory)
+                asyncio.run(_run(config, directory, index, board, sockets))
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return CANNOT_START
+    LOG.info("stopped")
+    return 0
+
+
+async def _run(
+    config: Config, directory: Path, index: str, board: Board, sockets: list[socket.socket]
+) -> None:
+    supervisor = Supervisor(config, directory, board)
+    fds = tuple(bound.fileno() for bound in sockets)
+    message = (config, str(directory), index, fds)
+    extra = [
+        Child(f"web process {number}", (sys.executable, "-P", "-m", "web.serving"), message, fds)
+        for number in range(2, config.web.processes + 1)
+    ]
+    try:
+        supervisor.start()
+        for child in extra:
+            child.start()
+        async with serving(config, directory, index, board, sockets):
+            host, port = sockets[0].getsockname()[:2]
+            LOG.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+            with Progress(board):
+                await _until_signalled()
+                LOG.info("stopping")
+    finally:
+        await asyncio.gather(supervisor.stop(), *(child.stop() for child in extra))
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    config: Config, directory: Path, index: str, board: Board, sockets: list[socket.socket]
+) -> AsyncIterator[None]:
+    """Inside, requests are answered; leaving it drains those that are open."""
+    queries = LiveQueries(index, config)
+    scanner_lookup = ScannerLookup(directory) if config.database.url else None
+    server = Server(make_app(_context(config, queries, board, scanner_lookup or no_lookup)))
+    server.add_sockets(sockets)
+    following = asyncio.ensure_future(_follow(queries, board))
+    try:
+        yield
+    finally:
+        following.cancel()
+        await server.shutdown(DRAIN_SECONDS)
+        if scanner_lookup is not None:
+            scanner_lookup.close()
+        queries.close()
+
+
+def _context(config: Config, queries: QueriesLike | Any, board: Board, lookup: Lookup) -> Context:
+    web = config.web
+    release = version("artifact-sidecar")
+    return Context(
+        queries,
+        Health(board, release, configured=bool(config.database.url)),
+        lookup,
+        config.data.root,
+        web.zone,
+        tuple(web.cors_origins),
+        web.default_limit,
+        web.max_limit,
+        tuple(web.include),
+        web.files,
+        release,
+    )
+
+
+async def _follow(queries: LiveQueries, board: Board) -> None:
+    """A scanner that could not take the index over has begun another file: read from that one."""
+    while True:
+        await asyncio.sleep(REOPEN_SECONDS)
+        snapshot = board.snapshot()
+        if snapshot is not None:
+            queries.follow(snapshot["file"])
+
+
+async def _until_signalled() -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
+
+
+@contextlib.contextmanager
+def _listening(config: Config) -> Iterator[list[socket.socket]]:
+    web = config.web
+    try:
+        bound = bind(web.host, web.port)
+    except OSError as error:
+        text = f"cannot listen on {web.host}:{web.port}: {error.strerror or error}"
+        raise CannotStart(f"{text} (web.host, web.port)") from error
+    with bound:
+        yield [bound]
+
+
+@contextlib.contextmanager
+def _index_directory(config: Config) -> Iterator[Path]:
+    try:
+        directory = IndexDirectory(config.index.directory)
+    except OSError as error:
+        text = f"cannot make the index in {error.filename or config.index.directory}: {error.strerror}"
+        raise CannotStart(f"{text} (index.directory)") from error
+    try:
+        yield directory.path
+    finally:
+        directory.remove()
+
+
+def _empty_index(config: Config, directory: Path) -> str:
+    """An index without content, so that every question has an answer from the first moment on."""
+    path = str(directory / "index-0.db")
+    Index(path, config).close()
+    return path
+
+
+def _serve_as_child() -> int:
+    """A further web process: everything it needs comes through its standard input, whose end ends it."""
+    config, directory, index, fds = pickle.load(sys.stdin.buffer)
+    logs.configure(config.log)
+    sockets = [socket.socket(fileno=fd) for fd in fds]
+
+    async def run() -> None:
+        with contextlib.closing(Board.open(Path(directory) / "board")) as board:
+            snapshot = board.snapshot()
+            current = index if snapshot is None else snapshot["file"]
+            async with serving(config, Path(directory), current, board, sockets):
+                ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
+                signalled = asyncio.ensure_future(_until_signalled())
+                await asyncio.wait([ended, signalled], return_when=asyncio.FIRST_COMPLETED)
+
+    asyncio.run(run())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_serve_as_child())

@@ -1,0 +1,133 @@
+"""Keeps the scanner process alive: its exit is seen at once, its silence after a while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from scanner.board import Board
+from scanner.config import Config
+
+LOG = logging.getLogger(__name__)
+SILENT_SECONDS = 2.0
+HUNG_SECONDS = 30.0
+STOP_SECONDS = 3.0
+FIRST_PAUSE, LAST_PAUSE, HEALTHY_SECONDS = 0.1, 10.0, 60.0
+SCANNER = (sys.executable, "-P", "-m", "scanner.service")
+
+
+def child_environment() -> dict[str, str]:
+    """The environment in which a child finds the same packages, wherever it is started from."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+class Child:
+    """A process of our own that is started again, with a growing pause, whenever it ends.
+
+    ``fds`` are inherited. It is sent what it needs through its standard input, which stays open: a child
+    whose input ends knows that its parent has gone.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], message: tuple[object, ...], fds: tuple[int, ...] = ()
+    ) -> None:
+        self.name = name
+        self._command = command
+        self._message = pickle.dumps(message)
+        self._fds = fds
+        self._task: asyncio.Task[None] | None = None
+        self.process: asyncio.subprocess.Process | None = None
+        self.started_at = 0.0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs now."""
+        return self.process is not None and self.process.returncode is None
+
+    def start(self) -> None:
+        """Start it, and go on doing so until :meth:`stop`."""
+        self._task = asyncio.ensure_future(self._keep())
+
+    def kill(self) -> None:
+        """End the process that runs now at once; another is started."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+
+    async def stop(self) -> None:
+        """End it: it is asked first, and killed if it does not follow within three seconds."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            LOG.warning("%s did not stop in %.0f s and is killed", self.name, STOP_SECONDS)
+            process.kill()
+            await process.wait()
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            self.started_at = time.monotonic()
+            code = await self._run()
+            if time.monotonic() - self.started_at > HEALTHY_SECONDS:
+                pause = FIRST_PAUSE
+            LOG.error("%s ended (%s); it is started again in %.1f s", self.name, _reason(code), pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_PAUSE)
+
+    async def _run(self) -> int:
+        self.process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=asyncio.subprocess.PIPE, env=child_environment(), pass_fds=self._fds
+        )
+        assert self.process.stdin is not None
+        self.process.stdin.write(self._message)
+        return await self.process.wait()
+
+
+class Supervisor:
+    """The scanner as a child, watched by its heartbeat on the board."""
+
+    def __init__(
+        self, config: Config, directory: Path, board: Board, command: Sequence[str] = SCANNER
+    ) -> None:
+        self._board = board
+        self.scanner = Child("the scanner", command, (config, str(directory)))
+        self._watch: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the scanner and watch it."""
+        self.scanner.start()
+        self._watch = asyncio.ensure_future(self._watch_heartbeat())
+
+    async def stop(self) -> None:
+        """Stop both."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await self.scanner.stop()
+
+    async def _watch_heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            silent = min(self._board.read().beat_age, time.monotonic() - self.scanner.started_at)
+            if self.scanner.alive and silent > HUNG_SECONDS:
+                LOG.error("the scanner has been silent for %.0f s and is killed", silent)
+                self.scanner.kill()
+
+
+def _reason(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    return f"killed by {signal.Signals(-code).name}"
