@@ -236,7 +236,8 @@ class AssetTable:
         names = None if source is None else self._layout.image_names(type, source)
         found: list[list[Found]] = [images]
         keys: set[str] = set()
-        loose = [path for path in candidates if not images or all(path != image.path for image in images)]
+        # Where the image is there, its own path says where its artifacts are; else the artifact's says whose.
+        loose = [] if chosen(images) else sorted(candidates - {image.path for image in images})
         for feature in ARTIFACTS:
             wanted = self._layout.artifact_keys(type, feature, id, names.names if names else None)
             keys.update(wanted)
