@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import re
+import signal
+import socket
 import sqlite3
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,3 +163,95 @@ def test_an_impossible_port_is_refused(port: str) -> None:
     with pytest.raises(SystemExit) as refused:
         options("--port", port)
     assert refused.value.code == 2
+
+
+@contextmanager
+def started(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """The real command with its files in ``directory``; killed if it is still there in the end."""
+    with (directory / "stderr").open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "web.cli", "demo", "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "TMPDIR": str(directory), "PYTHONPATH": str(Path(__file__).parents[1])},
+            cwd=directory,
+        )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def processes_of(directory: Path) -> list[str]:
+    """The processes that were started with this directory for their files."""
+    mark, found = f"TMPDIR={directory}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_text())
+    return found
+
+
+def files_of(directory: Path) -> list[Path]:
+    return list(directory.glob("sidecar-demo-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_answers_of_the_demo_move_until_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> None:
+    with started(tmp_path) as process:
+        assert process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:[0-9]+", process.stdout.readline())
+        assert found is not None, (tmp_path / "stderr").read_text()
+
+        def answer(path: str) -> Any:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(found[0] + path) as got:
+                return json.load(got)
+
+        first = answer("/jobs/job_pillow/features/summary")
+        assert first["product_images"]["total"] == 12
+        assert first["video_frames"]["total"] >= 84
+        assert 0 < first["video_frames"]["segment"]["done"] < first["video_frames"]["total"]
+        assert [job["job_id"] for job in answer("/jobs?sort_by=job_id&order=asc")["items"]] == [
+            "job_bottle",
+            "job_pillow",
+        ]
+        eventually(lambda: answer("/jobs/job_pillow/features/summary") != first)
+        assert len(processes_of(tmp_path)) >= 2
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    assert processes_of(tmp_path) == files_of(tmp_path) == []
+
+
+def test_a_signal_before_anything_is_served_leaves_no_files_either(tmp_path: Path) -> None:
+    with started(tmp_path) as process:
+        eventually(lambda: bool(files_of(tmp_path)))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert files_of(tmp_path) == []
+
+
+def test_a_port_in_use_ends_the_demo_with_2_and_one_line_that_says_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "web.cli", "demo", "--port", port],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])},
+            cwd=tmp_path,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert port in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert files_of(tmp_path) == []

@@ -45,7 +45,9 @@ The demo is at {address}/ and changes every second; press Ctrl-C to end it. Try:
   curl '{address}/jobs/job_pillow/features/summary'
   curl '{address}/jobs/job_pillow/features/video-frames?has=segment&limit=3'
 
-Its files and its configuration are in {directory}
+Its files and its configuration are in {directory}; ask why it answers as it does:
+
+  sidecar explain --config {directory}/config.toml p_001_img_0
 """
 
 Serve = Callable[[Config], int]
