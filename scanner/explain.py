@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from scanner.checks import Identity, Status, Task, Verdict, check
-from scanner.claims import NO_CLAIMS, Key
+from scanner.claims import Key
 from scanner.config import Config
 from scanner.exceptions import PipelineUnavailable
+from scanner.explainasset import AssetTeller, files_of
+from scanner.explainfile import FileTeller, located
 from scanner.explainpatterns import pattern_lines
 from scanner.explainscope import MOST_ASSETS, Scope
 from scanner.index import Index
-from scanner.listing import GONE, Lister, is_utf8
-from scanner.pattern import is_exact, key_directory
+from scanner.listing import Lister, is_utf8
 from scanner.pipeline import Pipeline
 from scanner.queries import Queries
 from scanner.records import AssetItem, AssetType, Feature
 from scanner.resolve import Disagreement, Outcome
-from scanner.tree import LINK, split
+from scanner.tree import split
 
 
 @dataclass(slots=True)
@@ -74,20 +72,6 @@ def explain(config: Config, target: str, cwd: str) -> Explanation:
     with tempfile.TemporaryDirectory(prefix="sidecar-explain-") as directory:
         _Inquiry(config, answer, os.path.join(directory, "index.db")).run(cwd)
     return answer
-
-
-def located(root: str, target: str, cwd: str) -> str | None:
-    """The path below the data root that a target names by its text or on disk, None where it names none."""
-    real = os.path.realpath(root)
-    found = []
-    for base in (root, cwd):
-        absolute = os.path.normpath(os.path.join(base, target))
-        tops = [top.rstrip("/") + "/" for top in (root, real)]
-        found.extend(absolute[len(top) :] for top in tops if absolute.startswith(top))
-    there = [path for path in found if os.path.lexists(os.path.join(root, path))]
-    if there:
-        return there[0]
-    return found[0] if found and target.startswith("/") else None
 
 
 class _Inquiry:
@@ -153,9 +137,9 @@ class _Inquiry:
         path = located(self.config.data.root, target, cwd)
         if path is not None or not is_utf8(target) or self._types_of(target):
             return path
-        if target.startswith("/"):
+        if "/" in target or self.index.layout.classify(target):
             return self.index.paths.resolve(target)
-        return target if "/" in target or self.index.layout.classify(target) else None
+        return None
 
     def _types_of(self, id: str) -> list[AssetType]:
         return [type for type in AssetType if self.index.claims.rows(type, [id])]
@@ -180,7 +164,7 @@ class _Inquiry:
 
     def _ask_for_file(self, path: str) -> None:
         lines = self.answer.file_lines
-        lines.extend(self._place_lines(path))
+        lines.extend(FileTeller(self.lister, self.scope, self.config.scan.ignore).lines(path))
         if not is_utf8(path):
             return
         lines.extend(pattern_lines(self.config, self.index.layout, path))
@@ -202,52 +186,6 @@ class _Inquiry:
             ]
             keys = [key for key in dict.fromkeys([*named, *placed]) if self._known(key)]
         self._tell(keys, path)
-
-    def _place_lines(self, path: str) -> Iterator[str]:
-        """What the path itself and the file at its end are."""
-        folder, name = split(path)
-        if not is_utf8(path):
-            yield "the path is not valid UTF-8: it is skipped, and counted in /healthz"
-        if self.lister.is_ignored(name):
-            yield f"the name matches scan.ignore ({', '.join(self.config.scan.ignore)}): it is not there"
-        reason = self.scope.unreachable(folder)
-        root = self.scope.roots.of(folder)
-        if reason is None and root is not None:
-            yield f"below the root {self.lister.absolute(root.path)}"
-        elif reason is not None:
-            yield f"not looked at: {reason}"
-        if root is not None and not root.available:
-            yield f"the root {self.lister.absolute(root.path)} is unavailable: {root.reason}"
-        yield from self._file_lines(path)
-
-    def _file_lines(self, path: str) -> Iterator[str]:
-        where = self.lister.absolute(path)
-        try:
-            about = os.lstat(where)
-            if stat.S_ISLNK(about.st_mode):
-                yield f"a symbolic link to {Path(where).readlink()}"
-                if "link" not in self._seen(path):
-                    yield "what it points to is no regular file below the data root: it is not there"
-                about = os.stat(where)
-        except OSError as error:
-            if error.errno in GONE:
-                yield "there is no such file on disk"
-            else:
-                self.scope.failed[path] = os.strerror(error.errno or 0)
-            return
-        if stat.S_ISREG(about.st_mode):
-            size = "size 0: as far as every list is concerned it is not there"
-            yield f"a regular file, {about.st_size} bytes" if about.st_size else f"a regular file of {size}"
-        else:
-            kind = "a folder" if stat.S_ISDIR(about.st_mode) else "no regular file"
-            yield f"{kind}: only regular files are indexed"
-
-    def _seen(self, path: str) -> str:
-        """``link`` or ``file`` where a listing shows the name, else nothing."""
-        folder, name = split(path)
-        look = self.lister.look(folder, frozenset({name}))
-        entry = getattr(look, "files", {}).get(name)
-        return "" if entry is None else "link" if entry.link else "file"
 
     # --- resolving -----------------------------------------------------------------------------------
 
@@ -274,18 +212,11 @@ class _Inquiry:
     def _known(self, key: Key) -> bool:
         return self.index.assets.known(key)
 
-    def _files_of(self, key: Key) -> list[str | None]:
-        """The files that an asset uses, by Feature."""
-        row = self.index.db.execute(
-            "SELECT image, segment, embedding, keypoints FROM assets WHERE type=? AND id=?", key
-        ).fetchone()
-        return list(row) if row is not None else [None] * len(Feature)
-
     def _uses(self, key: Key, path: str) -> bool:
-        return path in self._files_of(key)
+        return path in files_of(self.index, key)
 
     def _check(self, key: Key) -> None:
-        files = self._files_of(key)
+        files = files_of(self.index, key)
         for feature in Feature:
             path = files[feature]
             if path is None or feature not in self.index.assets.rules.checks or path in self.verdicts:
@@ -345,111 +276,28 @@ class _Inquiry:
         named, owner = (json.loads(row[0]), row[1]) if row is not None else ([], None)
         jobs = [job for job in named if queries.status(job) is not None]
         jobless = self._jobless(type, owner, named) if not jobs else ""
-        lines = [*self._row_lines(key), *self._choice_lines(key), *self._finding_lines(key)]
+        teller = AssetTeller(
+            self.index,
+            self.scope,
+            self.verdicts,
+            root=self.config.data.root,
+            database_read=self.database_read,
+        )
+        lines = teller.lines(key, self.found.get(key, []))
         return AssetAnswer(type, id, lines, item, jobs, jobless, path is None or self._uses(key, path))
 
     def _jobless(self, type: AssetType, owner: str | None, named: list[str]) -> str:
         what = "video" if type is AssetType.VIDEO_FRAME else "product"
         if self.config.database.url and not self.database_read:
-            return "the database, which knows the jobs, could not be read"
+            return "not known, the database could not be read"
         if named:
-            return f"its {what} is in the job {', '.join(named)}, of which the database has no row"
+            return (
+                f"in no list, its {what} is in the job {', '.join(named)}, of which the database has no row"
+            )
         if owner is None:
-            return f"neither its path nor its row names a {what}"
+            return f"in no list, neither its path nor its row names a {what}"
         known = self.index.db.execute("SELECT recorded FROM owners WHERE type=? AND id=?", (type, owner))
         recorded = known.fetchone()
         if recorded is None or not recorded[0]:
-            return f"the database has no row of the {what} {owner}"
-        return f"the {what} {owner} is in no job"
-
-    def _row_lines(self, key: Key) -> Iterator[str]:
-        if not self.database_read:
-            return
-        type, id = key
-        row = self.index.claims.rows(type, [id]).get(id)
-        if row is None:
-            yield "row: the database has none with this id"
-            return
-        owner = f" of {row.owner_id}" if row.owner_id is not None else ""
-        yield f"row: the database has one{owner}"
-        for feature, claim in zip(Feature, self.index.claims.located(row), strict=True):
-            if feature is Feature.EMBEDDING and row.embedding_in_db:
-                yield "row: embedding: the database itself holds it"
-            elif claim is None:
-                yield f"row: {feature.wire}: no path"
-            elif claim.path is None:
-                yield f"row: {feature.wire}: {claim.raw}, which lies outside the data root: never opened"
-            else:
-                yield f"row: {feature.wire}: {claim.raw}, which is {self.lister.absolute(claim.path)} here"
-
-    def _choice_lines(self, key: Key) -> Iterator[str]:
-        """For each feature the file that is used, and why; then why each other candidate is not."""
-        files = self._files_of(key)
-        for feature in Feature:
-            used = files[feature]
-            candidates = dict(self._candidates(key, feature, files[Feature.IMAGE]))
-            if used is None:
-                yield f"{feature.wire}: no file is used"
-            else:
-                reason = candidates.pop(used, "its path names the asset")
-                yield f"{feature.wire}: {used} is used: {reason}{self._judged(used)}"
-            for path, reason in candidates.items():
-                yield f"{feature.wire}: not used: {path} ({reason}): {self._unused(key, path, used)}"
-
-    def _candidates(self, key: Key, feature: Feature, image: str | None) -> Iterator[tuple[str, str]]:
-        """Paths that could be the feature's file, the best first, each with what speaks for it."""
-        type, id = key
-        row = self.index.claims.rows(type, [id]).get(id)
-        claims = self.index.claims.located(row) if row is not None else NO_CLAIMS
-        claim = claims[feature]
-        claimed = claim.path if claim is not None else None
-        at = claims[Feature.IMAGE]
-        source = image or (at.path if at is not None else None)
-        names = self.index.layout.image_names(type, source) if source is not None else None
-        if feature is Feature.IMAGE:
-            paths = self.scope.images(key)
-        else:
-            keys = self.index.layout.artifact_keys(type, feature, id, names.names if names else None)
-            paths = [path for key_ in keys for path in self._instances(key_)]
-        others = [(path, "a pattern finds it") for path in paths if path != claimed]
-        yield from ([(claimed, "the row names it")] if claimed is not None else []) + others
-
-    def _instances(self, key: str) -> list[str]:
-        if is_exact(key):
-            return [key]
-        here = [path for path in self.scope.paths if key_directory(path) == key_directory(key)]
-        ranked = [
-            (rank, path) for path in here if (rank := self.index.layout.match_key(key, path)) is not None
-        ]
-        return [path for _, path in sorted(ranked)]
-
-    def _unused(self, key: Key, path: str, used: str | None) -> str:
-        state = self.index.tree.state(path)
-        if state is None:
-            return self.scope.unreachable(split(path)[0]) or "not there"
-        if not state.size:
-            return "size 0 is not there"
-        namers = self.index.claims.naming([path]).get(path, [])
-        others = [id for type, id, _ in namers if (type, id) != key]
-        if others:
-            return f"the row of {others[0]} names it"
-        return "another file goes before it (duplicate)" if used is not None else "it is something else"
-
-    def _judged(self, path: str) -> str:
-        state = self.index.tree.state(path)
-        linked = ", through a symbolic link" if state is not None and state.flags & LINK else ""
-        verdict = self.verdicts.get(path)
-        if verdict is None:
-            return linked
-        detail = f" ({verdict.detail})" if verdict.detail else ""
-        text = f"{linked}; content {verdict.status.name.lower()}{detail}"
-        if verdict.expectation is not None:
-            text += f": not as {verdict.expectation} expects"
-        return text
-
-    def _finding_lines(self, key: Key) -> Iterator[str]:
-        for found in self.found.get(key, []):
-            detail = found.detail
-            if not detail and found.path in self.verdicts:
-                detail = self.verdicts[found.path].detail
-            yield f"finding: {found.feature.wire} {found.kind.value}: {detail}"
+            return f"in no list, the database has no row of the {what} {owner}"
+        return f"in no list, the {what} {owner} is in no job"

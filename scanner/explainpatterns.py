@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from scanner.config import Config
 from scanner.layout import Layout
-from scanner.pattern import EXT, Part, Pattern, fold_ext, parse
+from scanner.pattern import Part, Pattern, fold_ext, is_proper, key_directory, parse
 from scanner.records import AssetType, Feature
 
 SECTIONS = {AssetType.VIDEO_FRAME: "frames", AssetType.PRODUCT_IMAGE: "products"}
@@ -97,7 +97,9 @@ def image_folders(config: Config, type: AssetType, asset_id: str) -> Iterator[tu
     for text in section.image:
         pattern = Pattern(text, config.layout.extensions)
         for names in choices:
-            if pattern.names <= names.keys() - {EXT}:
-                yield pattern.render(names).rpartition("/")[0], False
+            if pattern.names <= names.keys():
+                key = pattern.render(names)
+                if is_proper(key):
+                    yield key_directory(key), False
             else:
                 yield pattern.prefix.rpartition("/")[0], True

@@ -6,6 +6,7 @@ tell all the names of its image's pattern.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -14,11 +15,14 @@ from scanner.claims import Key
 from scanner.config import Config
 from scanner.explainpatterns import image_folders
 from scanner.index import Index
-from scanner.listing import GONE, Gone, Lister, Unreadable, is_utf8
+from scanner.listing import GONE, Lister, Listing, Unreadable, is_utf8
 from scanner.pattern import is_exact, key_directory
 from scanner.records import ARTIFACTS, AssetType, Feature
 from scanner.roots import Roots
 from scanner.tree import join, split
+
+NOT_THERE = GONE | {errno.ENAMETOOLONG}
+"""What says that no file has a path; one that an id or a row makes too long can have none."""
 
 MOST_ASSETS = 200
 """How many assets around one file are looked at: thousands of rows may name one and the same file."""
@@ -158,8 +162,7 @@ class Scope:
                     linked = not folder and entry.name in self.roots.all
                     names.append(entry.name + "/" * entry.is_dir(follow_symlinks=linked))
         except OSError as error:
-            if error.errno not in GONE:
-                self.failed[folder] = os.strerror(error.errno or 0)
+            self.note(folder, error.errno)
             return []
         return sorted(names)
 
@@ -195,7 +198,13 @@ class Scope:
     def _apply(self, folder: str, names: frozenset[str]) -> None:
         look = self._lister.look(folder, names)
         if isinstance(look, Unreadable):
-            self.failed[folder] = os.strerror(look.errno)
-        elif not isinstance(look, Gone):
+            self.note(folder, look.errno)
+        elif isinstance(look, Listing):
             self._index.apply(look, lambda path, entry: False)
-            self.failed.update((join(folder, n), os.strerror(e)) for n, e in look.unreadable.items())
+            for name, number in look.unreadable.items():
+                self.note(join(folder, name), number)
+
+    def note(self, path: str, number: int | None) -> None:
+        """Remember that a path could not be looked at, unless the error says that nothing is there."""
+        if number not in NOT_THERE:
+            self.failed[path] = os.strerror(number or errno.EIO)

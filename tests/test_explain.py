@@ -212,7 +212,7 @@ def test_a_row_whose_file_is_elsewhere_still_owns_what_its_id_finds(
 def test_what_belongs_to_no_job_is_in_no_list(ask: Ask, database: Callable[..., str]) -> None:
     code, text = ask(FRAME, SIDECAR_DATABASE__URL=database(job=None))
     assert code == 1
-    assert "in no job's lists: the video v is in no job" in text
+    assert "in no list, the video v is in no job" in text
     assert "GET /features/video-frames/v_frame_000001: {" in text
 
 
@@ -230,6 +230,67 @@ def test_a_database_that_cannot_be_read_is_a_note(ask: Ask, tmp_path: Path) -> N
 def test_a_data_root_that_is_not_there_cannot_be_looked_at(ask: Ask, tmp_path: Path) -> None:
     code, text = ask(FRAME, SIDECAR_DATA__ROOT=str(tmp_path / "none"))
     assert (code, "could not look" in text) == (2, True)
+
+
+def test_a_root_below_which_rows_name_files_and_that_is_gone_cannot_be_looked_at(
+    ask: Ask, data: Path, database: Callable[..., str]
+) -> None:
+    url = database(("v_frame_000001", "v", None, FRAME, None, None, None))
+    (data / "frames").rename(data / "elsewhere")
+    code, text = ask(FRAME, SIDECAR_DATABASE__URL=url)
+    assert code == 2
+    assert f"the root {data}/frames is unavailable: is not there" in text
+    assert f"could not look: {data}/frames: is not there" in text
+
+
+def test_a_folder_and_a_first_folder_that_no_pattern_names_are_said_to_be_such(ask: Ask, data: Path) -> None:
+    (data / "other").mkdir()
+    (data / "other" / "x.jpg").write_bytes(b"x")
+    code, text = ask("frames/v")
+    assert (code, "a folder: only regular files are indexed" in text) == (1, True)
+    code, text = ask("other/x.jpg")
+    assert (code, "other does not lie below a folder that a pattern or a row names" in text) == (1, True)
+
+
+def test_a_file_that_a_row_names_below_a_folder_of_its_own_is_listed(
+    ask: Ask, data: Path, database: Callable[..., str]
+) -> None:
+    (data / "other").mkdir()
+    Image.new("RGB", (8, 6)).save(data / "other" / "x.jpg")
+    url = database(("f1", "v", 1.0, "other/x.jpg", None, None, None))
+    code, text = ask("other/x.jpg", SIDECAR_DATABASE__URL=url)
+    assert (code, "image: other/x.jpg is used: the row names it" in text) == (0, True)
+
+
+def test_a_flat_artifact_with_the_id_in_its_name_is_found(ask: Ask, data: Path) -> None:
+    (data / "masks").mkdir()
+    (data / "frames" / "v" / "000001" / "seg.png").rename(data / "masks" / "v_frame_000001.png")
+    code, text = ask("masks/v_frame_000001.png", SIDECAR_LAYOUT__FRAMES__SEGMENT='["masks/{id}.{ext}"]')
+    assert (code, "segment: masks/v_frame_000001.png is used" in text) == (0, True)
+
+
+def test_an_artifact_whose_path_names_too_little_finds_its_image(ask: Ask, data: Path) -> None:
+    (data / "masks").mkdir()
+    (data / "frames" / "v" / "000001" / "seg.png").rename(data / "masks" / "000001.png")
+    code, text = ask("masks/000001.png", SIDECAR_LAYOUT__FRAMES__SEGMENT='["masks/{frame}.png"]')
+    assert (code, "segment: masks/000001.png is used" in text) == (0, True), text
+
+
+def test_an_artifact_without_an_image_is_an_orphan(ask: Ask, data: Path) -> None:
+    (data / FRAME).unlink()
+    code, text = ask("frames/v/000001/seg.png")
+    assert (code, "finding: segment orphan" in text) == (1, True)
+    assert "no image of the asset is on disk" in text
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["..", "../x", "._frame_.", ".._frame_x", "v" * 300 + "_frame_1", "a/" * 3000, "\ud800", "a\nb", ""],
+)
+def test_odd_targets_are_unknown_and_nothing_worse(ask: Ask, target: str) -> None:
+    code, text = ask(target, SIDECAR_SCAN__IGNORE="[]")
+    assert code == 1
+    assert "listed: no" in text
 
 
 def test_an_unknown_id_is_said_to_be_unknown(ask: Ask) -> None:

@@ -93,7 +93,7 @@ def _endpoints(config: Config, payloads: Payloads, asset: AssetAnswer, path: str
             yield f"{base}/videos/…/frames: not in it, neither path nor row names a video"
         yield f"{base}/features/{kind}: {_json(whole)}"
     if not asset.jobs:
-        yield f"GET /jobs/…: in no job's lists: {asset.jobless}"
+        yield f"GET /jobs/…: {asset.jobless}"
     yield from _file(config, asset, path or item.image_path)
 
 
