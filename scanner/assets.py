@@ -39,7 +39,19 @@ _COLUMNS = (
     " image_mtime, image_updated, updated"
 )
 Naming = Mapping[str, list[tuple[AssetType, str, Feature]]]
-Compared = Callable[[Key, int, list[Disagreement]], None]
+
+
+class Comparison(NamedTuple):
+    """What came of resolving one asset; ``after`` is what the index will hold of it."""
+
+    key: Key
+    scope: int
+    found: list[Disagreement]
+    after: Resolved
+    evidence: Evidence
+
+
+Compared = Callable[[Comparison], None]
 
 
 class Classifier:
@@ -83,7 +95,7 @@ class _Case(NamedTuple):
 class AssetTable:
     """Marks and resolves assets inside the caller's transaction.
 
-    ``compared`` is told of every resolved asset's disagreements (its key, its scope).
+    ``compared`` is told what came of every asset that was resolved.
     """
 
     def __init__(
@@ -145,9 +157,25 @@ class AssetTable:
 
     def mark_owned(self, type: AssetType, owner: str) -> None:
         """Mark every asset of a product or video."""
-        rows = self._db.execute("SELECT id FROM assets WHERE type=? AND owner=? AND listed", (type, owner))
-        for (id,) in rows.fetchall():
-            self.mark((type, id))
+        for which in ("listed", "NOT listed"):
+            sql = f"SELECT id FROM assets WHERE type=? AND owner=? AND {which}"
+            for (id,) in self._db.execute(sql, (type, owner)).fetchall():
+                self.mark((type, id))
+
+    def mark_rowless(self, limit: int, after: int) -> int | None:
+        """Mark assets behind number ``after`` that no row knows; returns where to go on, None at the end."""
+        rows = self._db.execute(
+            "SELECT a.asset, a.type, a.id FROM assets a LEFT JOIN claims c ON c.type=a.type AND c.id=a.id"
+            " WHERE a.asset>? AND c.row IS NULL ORDER BY a.asset LIMIT ?",
+            (after, limit),
+        ).fetchall()
+        for _, type, id in rows:
+            self.mark((AssetType(type), id))
+        return rows[-1][0] if rows else None
+
+    def resolve_claim(self, claimed: str) -> str | None:
+        """The path below the data root that a claim means, None where it lies outside."""
+        return self._claims.resolve(claimed)
 
     def is_matched(self, path: str) -> bool:
         """Whether a pattern or a row knows the file."""
@@ -407,7 +435,8 @@ class AssetTable:
             scope = scopes[owner] if owner is not None else none
             after = resolve(case.evidence, self.rules)
             before = case.before
-            self._compared(case.key, scope, compare(case.evidence, self.rules))
+            found = compare(case.evidence, self.rules)
+            self._compared(Comparison(case.key, scope, found, after, case.evidence))
             if not after.listed and case.evidence.row is None and not any(case.evidence.found):
                 self._delete(case, moves)
                 continue

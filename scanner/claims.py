@@ -41,6 +41,10 @@ class ClaimTable:
         raws = (row.local_path, row.segment, row.embedding, row.keypoints)
         return tuple(None if raw is None else Claim(raw, self._paths.resolve(raw)) for raw in raws)
 
+    def resolve(self, claimed: str) -> str | None:
+        """The path below the data root that a claim means, None where it lies outside."""
+        return self._paths.resolve(claimed)
+
     def paths_of(self, row: AssetRow | None) -> set[str]:
         """Every path below the data root that the row names."""
         if row is None:

@@ -17,11 +17,12 @@ import apsw
 import msgspec
 
 from scanner import schema
-from scanner.assets import AssetTable, Classifier
+from scanner.assets import AssetTable, Classifier, Comparison
 from scanner.claimpath import ClaimPaths
 from scanner.claims import ClaimTable, Key
 from scanner.config import Config
 from scanner.exceptions import IndexFull
+from scanner.findings import FindingTable
 from scanner.layout import Layout
 from scanner.listing import Listing
 from scanner.mirror import Mirror
@@ -106,8 +107,10 @@ class Index:
             self.claims,
             self.owners,
             rules_of(config),
-            compared or (lambda key, scope, found: None),
+            self._compare,
         )
+        self._told = compared
+        self.findings = FindingTable(self.db, self.tree, self.assets, self.owners.counts, config.verify)
         self.mirror = Mirror(self.db, self.tree, self.claims, self.owners, self.assets)
         self.mirror.crawled = self.meta("crawled") is not None
         self.revision = int(self.meta("revision") or 0)
@@ -174,6 +177,10 @@ class Index:
         while after is not None:
             with self.transaction():
                 after = self.mirror.mark_unresolved(5000, after)
+        after = 0 if self.claims.any or self.assets.rules.database else None
+        while after is not None:
+            with self.transaction():
+                after = self.assets.mark_rowless(5000, after)
         with self.transaction():
             self.set_meta("crawled", 1)
 
@@ -206,6 +213,19 @@ class Index:
     def _anything_changed(self) -> bool:
         return self._changed or self.mirror.changed or self.owners.changed or any(self.owners.counts.values())
 
+    def _resolve(self) -> bool:
+        """Resolve what is marked, write its findings, and go on with what they mark; True if anything changed."""
+        changed = self.assets.resolve_marked()
+        while self.findings.flush():
+            changed = True
+            self.assets.resolve_marked()
+        return changed or bool(self.owners.counts)
+
+    def _compare(self, comparison: Comparison) -> None:
+        if self._told is not None:
+            self._told(comparison.key, comparison.scope, comparison.found)
+        self.findings.add(comparison, crawled=self.mirror.crawled)
+
     def _flags_of(self, path: str) -> int:
         if self._classify(path):
             return 0
@@ -237,4 +257,5 @@ class Index:
             self.db.execute("ROLLBACK")
         self.files, self.unmatched = files, unmatched
         self.assets.forget()
+        self.findings.forget()
         self.owners.forget_cache()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import apsw
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a table changes its meaning, so that an index of another version is not taken over."""
 
 TABLES = """
@@ -61,6 +61,31 @@ CREATE INDEX assets_owner ON assets(type, owner, id, has, listed) WHERE listed;
 CREATE INDEX assets_ts ON assets(owner, ts IS NULL, ts, id, has, listed, type) WHERE listed AND type = 1;
 -- Which assets look for a path: the hash of the key that their pattern gives.
 CREATE TABLE expected(hash INTEGER NOT NULL, asset INTEGER NOT NULL, PRIMARY KEY(hash, asset)) WITHOUT ROWID;
+
+-- Of which assets a file waits for its content check, newest first; empty once all are checked.
+CREATE INDEX assets_pending ON assets(updated DESC) WHERE listed AND (checks & 85) & ~(checks >> 1);
+CREATE INDEX assets_unlisted ON assets(type, owner) WHERE NOT listed;
+
+-- Disagreements, times in microseconds; state: see scanner.findings. A feature of 4 is a video's frames.
+-- Reason is what many may share: the first folder of a claim that leads nowhere.
+CREATE TABLE findings(
+    type INTEGER NOT NULL, id TEXT NOT NULL, feature INTEGER NOT NULL, kind TEXT NOT NULL,
+    scope INTEGER NOT NULL, state INTEGER NOT NULL, path TEXT, claimed TEXT, detail TEXT NOT NULL, reason TEXT,
+    since INTEGER NOT NULL, seen INTEGER NOT NULL, due INTEGER NOT NULL,
+    PRIMARY KEY(type, id, feature, kind)) WITHOUT ROWID;
+CREATE INDEX findings_due ON findings(due) WHERE state=0;
+CREATE INDEX findings_scope ON findings(scope, id, type, feature, kind) WHERE state=1;
+CREATE INDEX findings_id ON findings(id, type, feature, kind) WHERE state=1;
+CREATE INDEX findings_kind ON findings(kind, id, type, feature) WHERE state=1;
+CREATE INDEX findings_reason ON findings(reason, type, feature) WHERE reason IS NOT NULL;
+
+-- What a content check said beyond its outcome, about the file that an asset uses (the hash of its path).
+CREATE TABLE details(
+    type INTEGER NOT NULL, id TEXT NOT NULL, feature INTEGER NOT NULL, hash INTEGER NOT NULL,
+    outcome INTEGER NOT NULL, detail TEXT NOT NULL, warning TEXT NOT NULL, digest INTEGER,
+    PRIMARY KEY(type, id, feature)) WITHOUT ROWID;
+CREATE INDEX details_digest ON details(digest) WHERE digest IS NOT NULL;
+CREATE INDEX details_outcome ON details(outcome, type, id) WHERE outcome >= 10;
 
 CREATE TABLE counters(
     scope INTEGER NOT NULL, type INTEGER NOT NULL, name TEXT NOT NULL, n INTEGER NOT NULL,

@@ -190,6 +190,23 @@ class Tree:
             "UPDATE files SET flags=? WHERE dir=? AND name=?", (flags, self.directory_id(directory), name)
         )
 
+    def set_verdict(self, path: str, identity: tuple[int, int, int, int] | None, verdict: int) -> bool:
+        """Keep the outcome of a content check; False where the file is not the one that was checked.
+
+        ``identity`` is (inode, size, mtime_ns, ctime_ns); None: whatever the file is now.
+        """
+        directory, name = split(path)
+        self._fresh.pop(directory, None)
+        condition: str = ""
+        values: tuple[int, ...] = ()
+        if identity is not None:
+            condition, values = " AND inode=? AND size=? AND mtime=? AND ctime=?", identity
+        self._db.execute(
+            f"UPDATE files SET verdict=? WHERE dir=? AND name=?{condition}",
+            (verdict, self.directory_id(directory), name, *values),
+        )
+        return bool(self._db.changes())
+
     def _enter(self, contents: Contents) -> int:
         number = self.directory_id(contents.directory)
         if number is None:

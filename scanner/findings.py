@@ -1,0 +1,391 @@
+"""The part of the index that says what disagrees: every finding, and how many there are of which kind.
+
+What a comparison shows anew is written as *waiting*; it is published once it has held for the grace period
+and has been looked at again. What a comparison shows no more is deleted with it, in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from scanner.assets import AssetTable, Comparison
+from scanner.claimpath import first_parts
+from scanner.claims import Key
+from scanner.owners import Counts
+from scanner.pathhash import path_hash
+from scanner.records import AssetType, Feature, Kind
+from scanner.resolve import CheckState, Disagreement, Outcome
+from scanner.settings import VerifyConfig
+from scanner.tree import Tree
+
+FRAMES = 4
+"""In the place of a feature: the finding is about the frames of a video, whose id is the asset's."""
+SAME = 4
+"""From how many images on identical embeddings are suspect."""
+STRANGE = (Kind.MISSING, Kind.MISPLACED, Kind.OUTSIDE)
+"""The kinds that a prefix which is not mounted brings about."""
+CHECKED_WITH_IMAGE = (Feature.SEGMENT, Feature.KEYPOINTS)
+JUDGED = (CheckState.CHECKED, CheckState.UNCHECKED)
+_PORTION = 2000
+_COLUMNS = "id, feature, kind, scope, state, path, claimed, detail, reason"
+
+
+class Status(IntEnum):
+    """Where a finding stands; the integer is what the index stores."""
+
+    WAITING = 0
+    PUBLISHED = 1
+    WITHHELD = 2
+
+
+class Stored(NamedTuple):
+    """A finding as the index holds it, without its times."""
+
+    id: str
+    feature: int
+    kind: str
+    scope: int
+    state: int
+    path: str | None
+    claimed: str | None
+    detail: str
+    reason: str | None
+
+
+class Detail(NamedTuple):
+    """What a content check said beyond its outcome; ``hash`` is of the path of the file."""
+
+    hash: int
+    outcome: int
+    detail: str
+    warning: str
+    digest: int | None
+
+
+class FindingTable:
+    """Writes ``findings`` and ``details`` inside the caller's transaction; ``counts`` takes the changes
+    to the counters."""
+
+    def __init__(
+        self, connection: Any, tree: Tree, assets: AssetTable, counts: Counts, settings: VerifyConfig
+    ) -> None:
+        self._db = connection  # rows are typed where they are unpacked
+        self._tree = tree
+        self._assets = assets
+        self._counts = counts
+        self._grace_us = int(settings.grace_seconds * 1e6)
+        self._pending: dict[Key, Comparison] = {}
+        self._videos: set[str] = set()
+        self.withheld_reasons: frozenset[tuple[AssetType, Feature, str]] = frozenset()
+
+    def forget(self) -> None:
+        """Drop what has not been written; call it when a transaction is rolled back."""
+        self._pending.clear()
+
+    def add(self, comparison: Comparison, *, crawled: bool) -> None:
+        """Take what came of resolving an asset; until the disk and the rows have been read, a missing row
+        means nothing."""
+        if not crawled and comparison.evidence.row is None:
+            found = [item for item in comparison.found if item.kind is not Kind.UNRECORDED]
+            comparison = comparison._replace(found=found)
+        self._pending[comparison.key] = comparison
+        if comparison.key[0] is AssetType.VIDEO_FRAME and comparison.after.owner is not None:
+            self._videos.add(comparison.after.owner)
+        if len(self._pending) >= _PORTION:
+            self.flush()
+
+    def take_videos(self) -> set[str]:
+        """The videos whose frames may have changed since the last call."""
+        videos, self._videos = self._videos, set()
+        return videos
+
+    def flush(self) -> bool:
+        """Write what was taken; True if there was anything, and assets may have been marked by it."""
+        if not self._pending:
+            return False
+        pending, self._pending = self._pending, {}
+        for type in AssetType:
+            ours = [comparison for key, comparison in pending.items() if key[0] is type]
+            if ours:
+                self._write(type, ours)
+        return True
+
+    # --- what content checks say ---------------------------------------------------------------------
+
+    def put_detail(self, key: Key, feature: Feature, path: str, detail: Detail | None) -> None:
+        """Keep what a check said about the file that an asset uses; None: there is nothing to say."""
+        before = self._db.execute(
+            "SELECT digest FROM details WHERE type=? AND id=? AND feature=?", (*key, feature)
+        ).fetchone()
+        if before is None and detail is None:
+            return
+        old = None if before is None else before[0]
+        new = None if detail is None else detail.digest
+        self._drop_detail(key, feature)
+        if detail is not None:
+            self._db.execute("INSERT INTO details VALUES(?,?,?,?,?,?,?,?)", (*key, feature, *detail))
+        if old != new:
+            self._mark_same(old)
+            self._mark_same(new)
+
+    def failing(self) -> dict[tuple[Feature, Outcome], int]:
+        """How many files fail each expectation that can be configured."""
+        rows = self._db.execute(
+            "SELECT feature, outcome, count(*) FROM details WHERE outcome>=10 GROUP BY outcome, feature"
+        )
+        return {(Feature(feature), Outcome(outcome)): n for feature, outcome, n in rows}
+
+    def _drop_detail(self, key: Key, feature: int) -> None:
+        self._db.execute("DELETE FROM details WHERE type=? AND id=? AND feature=?", (*key, feature))
+
+    def _mark_same(self, digest: int | None) -> None:
+        """A group of identical embeddings has changed: around the bound, all of it is looked at again."""
+        if digest is None:
+            return
+        rows = self._db.execute(
+            "SELECT type, id FROM details WHERE digest=? LIMIT ?", (digest, SAME + 1)
+        ).fetchall()
+        if SAME - 1 <= len(rows) <= SAME:
+            for type, id in rows:
+                self._assets.mark((AssetType(type), id))
+
+    # --- writing -------------------------------------------------------------------------------------
+
+    def _write(self, type: AssetType, comparisons: Sequence[Comparison]) -> None:
+        ids = json.dumps([comparison.key[1] for comparison in comparisons])
+        stored = self._stored(type, ids)
+        details = self._details(type, ids)
+        now = time.time_ns() // 1000
+        inserts: list[tuple[object, ...]] = []
+        for comparison in comparisons:
+            id = comparison.key[1]
+            wanted = self._wanted(comparison, details.get(id, {}))
+            self._merge(type, comparison, stored.get(id, ()), wanted, now, inserts)
+        self._db.executemany("INSERT INTO findings VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)", inserts)
+
+    def _stored(self, type: AssetType, ids: str) -> dict[str, list[Stored]]:
+        result: dict[str, list[Stored]] = {}
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM findings WHERE type=? AND id IN (SELECT value FROM json_each(?))"
+            " AND feature<4",
+            (type, ids),
+        )
+        for row in rows:
+            result.setdefault(row[0], []).append(Stored(*row))
+        return result
+
+    def _details(self, type: AssetType, ids: str) -> dict[str, dict[Feature, Detail]]:
+        result: dict[str, dict[Feature, Detail]] = {}
+        rows = self._db.execute(
+            "SELECT id, feature, hash, outcome, detail, warning, digest FROM details"
+            " WHERE type=? AND id IN (SELECT value FROM json_each(?))",
+            (type, ids),
+        )
+        for id, feature, *rest in rows.fetchall():
+            result.setdefault(id, {})[Feature(feature)] = Detail(*rest)
+        return result
+
+    def _merge(
+        self,
+        type: AssetType,
+        comparison: Comparison,
+        stored: Iterable[Stored],
+        wanted: dict[tuple[int, str], tuple[Disagreement, str | None, int]],
+        now: int,
+        inserts: list[tuple[object, ...]],
+    ) -> None:
+        """Delete what is no more, confirm what is still so, and collect what is new."""
+        key, scope = comparison.key, comparison.scope
+        for old in stored:
+            new = wanted.pop((old.feature, old.kind), None)
+            if new is None:
+                self.delete(type, old)
+            else:
+                self._confirm(type, old, scope, new, now)
+        for found, reason, state in wanted.values():
+            feature, kind, path, claimed, detail = found
+            due = now + self._grace_us
+            inserts.append(
+                (
+                    type,
+                    key[1],
+                    int(feature),
+                    str(kind),
+                    scope,
+                    state,
+                    path,
+                    claimed,
+                    detail,
+                    reason,
+                    now,
+                    now,
+                    due,
+                )
+            )
+            self.count(scope, type, int(feature), str(kind), state, 1)
+
+    def _confirm(
+        self,
+        type: AssetType,
+        old: Stored,
+        scope: int,
+        new: tuple[Disagreement, str | None, int],
+        now: int,
+    ) -> None:
+        found, reason, state = new
+        if state == Status.WAITING and (old.kind != Kind.CORRUPT or old.state == Status.PUBLISHED):
+            state = old.state
+        if (old.scope, old.state) != (scope, state):
+            self.count(old.scope, type, old.feature, old.kind, old.state, -1)
+            self.count(scope, type, old.feature, old.kind, state, 1)
+        self._db.execute(
+            "UPDATE findings SET scope=?, state=?, path=?, claimed=?, detail=?, reason=?, seen=?"
+            " WHERE type=? AND id=? AND feature=? AND kind=?",
+            (
+                scope,
+                state,
+                found.path,
+                found.claimed,
+                found.detail,
+                reason,
+                now,
+                type,
+                old.id,
+                old.feature,
+                old.kind,
+            ),
+        )
+
+    def delete(self, type: AssetType, old: Stored) -> None:
+        """Remove a finding, its cause being gone."""
+        self._db.execute(
+            "DELETE FROM findings WHERE type=? AND id=? AND feature=? AND kind=?",
+            (type, old.id, old.feature, old.kind),
+        )
+        self.count(old.scope, type, old.feature, old.kind, old.state, -1)
+
+    def set_state(self, type: AssetType, old: Stored, state: Status) -> None:
+        """Publish a finding, or withhold it."""
+        if old.state == state:
+            return
+        self._db.execute(
+            "UPDATE findings SET state=? WHERE type=? AND id=? AND feature=? AND kind=?",
+            (state, type, old.id, old.feature, old.kind),
+        )
+        self.count(old.scope, type, old.feature, old.kind, old.state, -1)
+        self.count(old.scope, type, old.feature, old.kind, state, 1)
+
+    def count(self, scope: int, type: AssetType, feature: int, kind: str, state: int, change: int) -> None:
+        """Note that a finding has come or gone."""
+        if state == Status.WAITING:
+            return
+        name = "withheld" if state == Status.WITHHELD else f"finding:{kind}:{feature % FRAMES}"
+        key = (scope, int(type), name)
+        self._counts[key] = self._counts.get(key, 0) + change
+
+    # --- what is wanted ------------------------------------------------------------------------------
+
+    def _wanted(
+        self, comparison: Comparison, details: dict[Feature, Detail]
+    ) -> dict[tuple[int, str], tuple[Disagreement, str | None, int]]:
+        """By feature and kind: the disagreement, its shared reason, and the state in which it begins."""
+        self._check_order(comparison)
+        valid = self._valid(comparison, details)
+        wanted: dict[tuple[int, str], tuple[Disagreement, str | None, int]] = {}
+        for found in [*comparison.found, *self._from_content(comparison, valid)]:
+            place = (int(found.feature), str(found.kind))
+            if found.kind is Kind.CORRUPT and not found.detail and found.feature in valid:
+                found = found._replace(detail=valid[found.feature].detail)
+            known = wanted.get(place)
+            if known is not None:
+                found = known[0]._replace(detail=f"{known[0].detail}; {found.detail}")
+            wanted[place] = (found, self._reason(found), self._first_state(found, valid))
+        return wanted
+
+    def _first_state(self, found: Disagreement, valid: dict[Feature, Detail]) -> Status:
+        """What is withheld with others is so from the beginning."""
+        detail = valid.get(found.feature)
+        if found.kind is Kind.CORRUPT and detail and detail.outcome in self._assets.rules.excused:
+            return Status.WITHHELD
+        return Status.WAITING
+
+    def _reason(self, found: Disagreement) -> str | None:
+        if found.kind not in STRANGE or found.claimed is None:
+            return None
+        if found.kind is Kind.OUTSIDE:
+            return first_parts("/" + found.claimed.lstrip("/"))
+        resolved = self._assets.resolve_claim(found.claimed)
+        folder, slash, _ = (resolved or "").partition("/")
+        if not slash or self._tree.directory_id(folder) is not None:
+            return None
+        return folder
+
+    def _valid(self, comparison: Comparison, details: dict[Feature, Detail]) -> dict[Feature, Detail]:
+        """The details that are about the files as they are; the others are dropped."""
+        valid = {}
+        for feature, detail in details.items():
+            path = _used(comparison, feature)
+            state = check_state(comparison, feature)
+            if path is None or state in (CheckState.NOTHING, CheckState.PENDING):
+                self._drop(comparison.key, feature, detail)
+            elif detail.hash != path_hash(path):
+                self._drop(comparison.key, feature, detail)
+                self._check_anew(comparison.key, path)
+            else:
+                valid[feature] = detail
+        return valid
+
+    def _drop(self, key: Key, feature: Feature, detail: Detail) -> None:
+        self._drop_detail(key, feature)
+        self._mark_same(detail.digest)
+
+    def _check_order(self, comparison: Comparison) -> None:
+        """What is compared with the image is judged after it, so where the image waits it waits as well."""
+        if check_state(comparison, Feature.IMAGE) is not CheckState.PENDING:
+            return
+        for feature in CHECKED_WITH_IMAGE:
+            path = _used(comparison, feature)
+            if path is not None and check_state(comparison, feature) in JUDGED:
+                self._check_anew(comparison.key, path)
+
+    def _check_anew(self, key: Key, path: str) -> None:
+        self._tree.set_verdict(path, None, 0)
+        self._assets.mark(key)
+
+    def _from_content(self, comparison: Comparison, valid: dict[Feature, Detail]) -> list[Disagreement]:
+        result = []
+        for feature, detail in valid.items():
+            claim = comparison.evidence.claims[feature]
+            raw = claim.raw if claim else None
+            path = _used(comparison, feature)
+            if detail.outcome in self._assets.rules.excused:
+                result.append(Disagreement(feature, Kind.CORRUPT, path, raw, detail.detail))
+            warning = "; ".join(filter(None, (detail.warning, self._same(detail))))
+            if warning and detail.outcome == Outcome.OK:
+                result.append(Disagreement(feature, Kind.SUSPECT, path, raw, warning))
+        return result
+
+    def _same(self, detail: Detail) -> str:
+        if detail.digest is None:
+            return ""
+        row = self._db.execute("SELECT count(*) FROM details WHERE digest=?", (detail.digest,)).fetchone()
+        if row[0] < SAME:
+            return ""
+        return "the embedding is byte-identical to those of other images"
+
+
+def check_state(comparison: Comparison, feature: Feature) -> CheckState:
+    """Where the check of a feature's file stands."""
+    return CheckState((comparison.after.checks >> (2 * feature)) & 3)
+
+
+def _used(comparison: Comparison, feature: Feature) -> str | None:
+    """The path of the file that the asset uses as a feature."""
+    after = comparison.after
+    if not after.listed:
+        return None
+    return (after.image, after.segment, after.embedding, after.keypoints)[feature]
