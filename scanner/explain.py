@@ -280,7 +280,7 @@ class _Inquiry:
             self.index,
             self.scope,
             self.verdicts,
-            root=self.config.data.root,
+            self.config,
             database_read=self.database_read,
         )
         lines = teller.lines(key, self.found.get(key, []))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from scanner.claims import NO_CLAIMS, Key
+from scanner.config import Config
+from scanner.explainpatterns import SECTIONS
 from scanner.explainscope import Scope
 from scanner.index import Index
 from scanner.pattern import is_exact, key_directory
-from scanner.records import Feature
+from scanner.records import AssetType, Feature
 from scanner.resolve import Disagreement
 from scanner.tree import LINK, split
 from scanner.verdicts import Verdict
@@ -26,12 +28,19 @@ class AssetTeller:
     """Tells about the assets of a resolved scope; ``database_read`` says that the rows are known."""
 
     def __init__(
-        self, index: Index, scope: Scope, verdicts: Mapping[str, Verdict], *, root: str, database_read: bool
+        self,
+        index: Index,
+        scope: Scope,
+        verdicts: Mapping[str, Verdict],
+        config: Config,
+        *,
+        database_read: bool,
     ) -> None:
         self._index = index
         self._scope = scope
         self._verdicts = verdicts
-        self._prefix = root.rstrip("/") + "/"
+        self._prefix = config.data.root.rstrip("/") + "/"
+        self._layout = config.layout
         self._database_read = database_read
 
     def lines(self, key: Key, found: Sequence[Disagreement]) -> list[str]:
@@ -87,8 +96,17 @@ class AssetTeller:
         else:
             keys = self._index.layout.artifact_keys(type, feature, id, names.names if names else None)
             paths = [path for key_ in keys for path in self._instances(key_)]
-        others = [(path, "a pattern finds it") for path in paths if path != claimed]
+        others = [(path, self._pattern(type, feature, path)) for path in paths if path != claimed]
         yield from ([(claimed, "the row names it")] if claimed is not None else []) + others
+
+    def _pattern(self, type: AssetType, feature: Feature, path: str) -> str:
+        """By which pattern of its list the file is looked for; the earlier pattern goes first."""
+        layout = self._index.layout
+        texts = getattr(getattr(self._layout, SECTIONS[type]), feature.wire)
+        for place in (*layout.classify(path), *layout.classify(path, images=False)):
+            if (place.type, place.feature) == (type, feature):
+                return f"by pattern {place.rank + 1} of {len(texts)}, {texts[place.rank]}"
+        return "by a pattern, though another one takes the file"
 
     def _instances(self, key: str) -> list[str]:
         if is_exact(key):

@@ -77,7 +77,8 @@ def test_an_image_that_a_pattern_finds_is_listed_with_its_fields(ask: Ask, data:
     assert (
         "layout.frames.image frames/{video_id}/{frame}.{ext}: matches with frame=000001, video_id=v" in text
     )
-    assert "segment: frames/v/000001/seg.png is used: a pattern finds it; content ok" in text
+    assert "segment: frames/v/000001/seg.png is used: by pattern 1 of 1, " in text
+    assert "frames/{video_id}/{frame}/seg.png; content ok" in text
     assert "GET /jobs/local/videos/v/frames: {" in text
     assert f'"local_path":"{data}/{FRAME}"' in text
     assert "listed: yes" in text
@@ -173,9 +174,21 @@ def test_of_two_images_of_one_id_the_other_is_the_duplicate(ask: Ask, data: Path
     code, text = ask("frames/v/000001.png")
     assert code == 1
     assert "image: frames/v/000001.jpg is used" in text
-    assert "image: not used: frames/v/000001.png (a pattern finds it): another file goes before it" in text
+    assert "image: not used: frames/v/000001.png (by pattern 1 of 1, " in text
+    assert "): another file goes before it" in text
     assert "the asset uses another file" in text
     assert "GET /files/frames/v/000001.png: 404" in text
+
+
+def test_the_earlier_pattern_of_a_list_goes_first(ask: Ask, data: Path) -> None:
+    mask = data / "frames" / "v" / "000001" / "seg.png"
+    (data / "masks").mkdir()
+    (data / "masks" / "v_frame_000001.png").write_bytes(mask.read_bytes())
+    patterns = '["masks/{id}.png", "frames/{video_id}/{frame}/seg.png"]'
+    code, text = ask(mask, SIDECAR_LAYOUT__FRAMES__SEGMENT=patterns)
+    assert code == 1
+    assert "segment: masks/v_frame_000001.png is used: by pattern 1 of 2, masks/{id}.png" in text
+    assert "segment: not used: frames/v/000001/seg.png (by pattern 2 of 2" in text
 
 
 def test_a_row_and_its_claims_are_shown_with_where_they_lead(
@@ -204,7 +217,7 @@ def test_a_row_whose_file_is_elsewhere_still_owns_what_its_id_finds(
     url = database(("v_frame_000001", "v", None, "frames/v/gone.jpg", None, None, None))
     code, text = ask("v_frame_000001", SIDECAR_DATABASE__URL=url)
     assert code == 0
-    assert "image: frames/v/000001.jpg is used: a pattern finds it" in text
+    assert "image: frames/v/000001.jpg is used: by pattern 1 of 1, frames/{video_id}/{frame}.{ext}" in text
     assert "image: not used: frames/v/gone.jpg (the row names it): not there" in text
     assert "finding: image misplaced" in text
 
