@@ -31,7 +31,8 @@ READY_SECONDS = 30.0
 CASES = (
     ("default", "sqlite", False),
     ("several", "postgres", False),
-    ("flat", None, False),
+    ("default", None, False),
+    ("flat", "sqlite", False),
     ("beside", "sqlite", False),
     ("claims", "postgres", False),
     ("default", "postgres", True),
