@@ -81,6 +81,11 @@ class Worker:
         return self.crawled and self.synced and self.index.mirror.crawled
 
     @property
+    def pass_running(self) -> bool:
+        """Whether a full pass is under way."""
+        return self._pass_started is not None
+
+    @property
     def pending(self) -> int:
         """How many paths are known to need a look, or to be looked at."""
         return self.dirty.pending + len(self._stack) + len(self.settling) + self.rows.qsize()
@@ -316,11 +321,11 @@ class Worker:
     def _finish_what_is_done(self) -> None:
         if self._pass_started is not None and not self._stack:
             self._end_pass()
-        if self._first_held is not None and not self._first_held & self.settling.paths():
-            if not self.dirty.pending:
-                self._first_held = None
-                self.crawled = True
-                LOG.info("first full scan done: %d files", self.index.files)
+        held = self._first_held
+        if held is not None and not held & self.settling.paths() and not self.dirty.pending:
+            self._first_held = None
+            self.crawled = True
+            LOG.info("first full scan done: %d files", self.index.files)
 
     def _end_pass(self) -> None:
         started = self._pass_started or time.monotonic()
