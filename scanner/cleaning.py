@@ -35,6 +35,13 @@ def clean_texts(values: Sequence[Any], report: Report) -> Sequence[Any]:
     return [_each(_text, value, report, place) for place, value in enumerate(values)]
 
 
+def clean_labels(values: Sequence[Any], report: Report) -> Sequence[Any]:
+    """As ``clean_texts``, but an empty text stays one: it is shown as it is."""
+    if set(map(type, values)) <= _TEXT_TYPES and is_sound("".join(filter(None, values))):
+        return values
+    return ["" if value == "" else _each(_text, value, report, place) for place, value in enumerate(values)]
+
+
 def clean_paths(values: Sequence[Any], report: Report) -> Sequence[Any]:
     """As ``clean_texts``, but what is not text names no file."""
     if set(map(type, values)) <= _TEXT_TYPES and "" not in values and is_sound("".join(filter(None, values))):

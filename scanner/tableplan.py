@@ -191,21 +191,27 @@ def _expression(
     if role is Role.EMBEDDING:
         if kind is Kind.ANY:
             return sa.case((sa.func.typeof(column) == "text", column))
-        return _as_text(column, type_, kind) if kind is Kind.TEXT else None
+        return _null_if_empty(_as_text(column, type_, kind)) if kind is Kind.TEXT else None
     if kind is Kind.ANY:
         return column
     if role is Role.PATH:
-        return _as_text(column, type_, kind) if kind is Kind.TEXT or isinstance(type_, sa.Enum) else None
+        textual = kind is Kind.TEXT or isinstance(type_, sa.Enum)
+        return _null_if_empty(_as_text(column, type_, kind)) if textual else None
     if role in (Role.NUMBER, Role.FLOAT) and kind is Kind.NUMBER:
         return column
-    return _as_text(column, type_, kind)
+    text = _as_text(column, type_, kind)
+    return text if role is Role.LABEL else _null_if_empty(text)
 
 
 def _as_text(column: sa.ColumnElement[Any], type_: TypeEngine[Any], kind: Kind) -> sa.ColumnElement[Any]:
-    """Text, where an empty one is null and the padding of a ``char(n)`` is not part of it."""
+    """Text; the padding of a ``char(n)`` is not part of it."""
     text = column if kind is Kind.TEXT else sa.cast(column, sa.Text)
     if isinstance(type_, sa.CHAR):
         text = sa.func.rtrim(text)
+    return text
+
+
+def _null_if_empty(text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     return sa.func.nullif(text, sa.literal_column("''"))
 
 
@@ -216,6 +222,8 @@ def _cleaner(role: Role, sound: bool) -> Cleaner | None:
         return cleaning.clean_floats
     if sound:
         return None
+    if role is Role.LABEL:
+        return cleaning.clean_labels
     return cleaning.clean_paths if role in (Role.PATH, Role.EMBEDDING) else cleaning.clean_texts
 
 

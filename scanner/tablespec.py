@@ -22,6 +22,7 @@ class Role(Enum):
 
     KEY = auto()
     TEXT = auto()
+    LABEL = auto()  # text that is only shown: an empty one stays empty
     PATH = auto()
     NUMBER = auto()
     FLOAT = auto()
@@ -64,16 +65,17 @@ def table_specs(segment: str, embedding: str, keypoints: str) -> dict[Table, Tab
     key, text = Role.KEY, Role.TEXT
     return {
         Table.JOBS: TableSpec(
-            JobRow, (Wanted("job_id", key), Wanted("phase", text, True), Wanted("percent", Role.FLOAT))
+            JobRow, (Wanted("job_id", key), Wanted("phase", Role.LABEL, True), Wanted("percent", Role.FLOAT))
         ),
         Table.PRODUCTS: TableSpec(
-            ProductRow, (Wanted("product_id", key), Wanted("job_id", text, True), Wanted("title", text))
+            ProductRow, (Wanted("product_id", key), Wanted("job_id", text, True), Wanted("title", Role.LABEL))
         ),
         Table.VIDEOS: TableSpec(
             VideoRow,
             (
                 Wanted("video_id", key),
-                *(Wanted(name, text) for name in ("job_id", "platform", "url", "title")),
+                Wanted("job_id", text),
+                *(Wanted(name, Role.LABEL) for name in ("platform", "url", "title")),
                 Wanted("duration_s", Role.NUMBER),
             ),
         ),
