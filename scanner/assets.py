@@ -119,6 +119,7 @@ class AssetTable:
         self.rules = rules
         self.recorded: dict[AssetType, frozenset[Feature]] = {type: frozenset(Feature) for type in AssetType}
         self._marked: dict[Key, set[str]] = {}
+        self._sought: set[str] = set()
         self._next = 1 + (self._db.execute("SELECT max(asset) FROM assets").fetchone()[0] or 0)
         self._unlisted = self._count_unlisted()
 
@@ -130,6 +131,7 @@ class AssetTable:
     def forget(self) -> None:
         """Drop what is marked; call it when a transaction is rolled back."""
         self._marked.clear()
+        self._sought.clear()
         self._unlisted = self._count_unlisted()
 
     def mark(self, key: Key, candidate: str | None = None) -> None:
@@ -141,7 +143,6 @@ class AssetTable:
     def mark_files(self, paths: Iterable[str]) -> None:
         """Mark every asset that files at these paths concern, there or gone."""
         paths = list(paths)
-        wanted: set[int] = set()
         naming = self._claims.naming(paths)
         for path in paths:
             placements = self._classify(path)
@@ -152,8 +153,7 @@ class AssetTable:
             for place in placements:
                 self.mark(self._key_of(place, path), path)
                 if place.feature is not Feature.IMAGE:
-                    wanted.add(path_hash(place.key))
-        self._mark_expecting(wanted)
+                    self._sought.add(place.key)
 
     def mark_owned(self, type: AssetType, owner: str) -> None:
         """Mark every asset of a product or video."""
@@ -188,6 +188,8 @@ class AssetTable:
     def resolve_marked(self) -> bool:
         """Resolve all that is marked, and what that marks in turn; True if anything changed."""
         changed = False
+        self._mark_expecting({path_hash(key) for key in self._sought})
+        self._sought.clear()
         while self._marked:
             portion = dict(islice(self._marked.items(), _CHUNK))
             for key in portion:

@@ -141,7 +141,11 @@ class Tree:
         known = self.directory_id(contents.directory) is not None
         number = self._enter(contents)
         fresh = self._fresh.pop(contents.directory, None)
-        if contents.names is None:
+        before: dict[str, tuple[int, ...]] = {}
+        if not known:
+            # Nothing to compare with: most of a first crawl goes this way.
+            changes.new_directories.extend(join(contents.directory, name) for name in contents.directories)
+        elif contents.names is None:
             before = self._files_of(number)
             self._subdirectories(number, contents, changes)
         else:
