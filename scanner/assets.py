@@ -7,6 +7,7 @@ written, with the counters of their jobs.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -303,10 +304,12 @@ class AssetTable:
                 if owner == key:
                     ranked.append(((-1, 0, path), Found(path, state)))
                 continue
-            for place in self._classify(path):
-                if place.feature is Feature.IMAGE and (place.type, place.asset_id) == key:
-                    ranked.append(((place.rank, place.ext_rank, path), Found(path, state)))
-        return [found for _, found in sorted(ranked)] if len(ranked) > 1 else [found for _, found in ranked]
+            ranked.extend(
+                ((place.rank, place.ext_rank, path), Found(path, state))
+                for place in self._classify(path)
+                if place.feature is Feature.IMAGE and (place.type, place.asset_id) == key
+            )
+        return [found for _, found in sorted(ranked)]
 
     def _names_source(
         self, images: Sequence[Found], claims: Sequence[Claim | None], before: Record | None
@@ -398,11 +401,7 @@ class AssetTable:
             return case
         for feature in ARTIFACTS:
             found[feature] = [f for f in found[feature] if not self._adopted(case, feature, f.path)]
-        old = case.evidence
-        evidence = Evidence(
-            old.type, old.asset_id, old.row, old.claims, found, old.owner, old.timestamp, old.rivals, old.shared,
-            old.recorded,
-        )  # fmt: skip
+        evidence = dataclasses.replace(case.evidence, found=found)
         return _Case(case.key, case.before, evidence, case.keys)
 
     def _adopted(self, case: _Case, feature: Feature, path: str) -> bool:
