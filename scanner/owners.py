@@ -217,7 +217,8 @@ class OwnerTable:
         moved = []
         for id, job, platform, url, title, duration, time in rows:
             old = self._db.execute(
-                "SELECT recorded, job, platform, url, title, duration, time FROM owners WHERE type=? AND id=?",
+                "SELECT recorded, job, platform, url, title, duration, time FROM owners"
+                " WHERE type=? AND id=?",
                 (type, id),
             ).fetchone()
             if old == (1, job, platform, url, title, duration, time):
@@ -225,9 +226,10 @@ class OwnerTable:
             self.changed = True
             key = search_key(title) if isinstance(title, str) else None
             self._db.execute(
-                "INSERT INTO owners(type, id, recorded, job, scope, platform, url, title, title_key, duration,"
-                " time, assets) VALUES(?1,?2,1,?3,0,?4,?5,?6,?7,?8,?9,0) ON CONFLICT DO UPDATE SET recorded=1,"
-                " job=?3, platform=?4, url=?5, title=?6, title_key=?7, duration=?8, time=?9",
+                "INSERT INTO owners(type, id, recorded, job, scope, platform, url, title, title_key,"
+                " duration, time, assets) VALUES(?1,?2,1,?3,0,?4,?5,?6,?7,?8,?9,0)"
+                " ON CONFLICT DO UPDATE SET recorded=1, job=?3, platform=?4, url=?5, title=?6,"
+                " title_key=?7, duration=?8, time=?9",
                 (type, id, job, platform, url, title, key, duration, time),
             )
             if old is None or not old[0]:

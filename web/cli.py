@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sidecar", description="Says which images and artifacts exist on disk, and whether they are intact."
+        prog="sidecar",
+        description="Says which images and artifacts exist on disk, and whether they are intact.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _command(commands, "serve", _serve, "answer polls over HTTP", "sidecar serve --config config.toml")

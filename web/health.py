@@ -50,11 +50,9 @@ class Health:
             body["database"] = {**body["database"], "configured": self._configured}
         if reading.beat_age > SILENT_SECONDS:
             degraded = True
-            problems.insert(0, f"the scanner has been silent for {reading.beat_age:.0f} s: answers may be old")
-        if degraded:
-            status = "degraded"
-        else:
-            status = "ok" if reading.ready else "starting"
+            silence = f"the scanner has been silent for {reading.beat_age:.0f} s: answers may be old"
+            problems.insert(0, silence)
+        status = "degraded" if degraded else "ok" if reading.ready else "starting"
         return {
             "status": status,
             "ready": reading.ready,

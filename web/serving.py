@@ -42,7 +42,7 @@ class CannotStart(Exception):  # noqa: N818 - a state, told in one line
 
 
 class LiveQueries:
-    """The queries over the index file that the scanner writes now; another file is taken up when it is named."""
+    """Queries over the index file that the scanner writes now; another one is taken up when it is named."""
 
     def __init__(self, path: str, config: Config) -> None:
         self._config = config
