@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
+from scanner.findings import FRAMES
+from scanner.owners import search_key
+from scanner.querysql import Filter
 from scanner.records import AssetType, Feature, FindingItem, Kind, Page, Verification
+
+_PUBLISHED = 1
+_PORTION = 500
+_COLUMNS = "f.type, f.id, f.feature, f.kind, f.path, f.claimed, f.detail, f.since, f.seen, s.jobs"
+_TIES = ("id", "type", "feature", "kind")
+
+
+class _Term(NamedTuple):
+    """One term of an order."""
+
+    sql: str
+    descending: bool = False
 
 
 class FindingReader:
     """Reads the report and the findings; a job of None means everything, what is in no job included.
 
-    Whether a job exists is for the caller to know.
+    Whether a job exists is for the caller to know. ``root`` is the data root, which is part of the paths that
+    are searched.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, root: str) -> None:
         self._db = connection
+        self._root = root
 
     def verification(self, job: str | None) -> Verification:
         """The report."""
@@ -24,7 +42,20 @@ class FindingReader:
             state: {feature: counters.get(f"{state}:{feature.wire}", 0) for feature in Feature}
             for state in ("checked", "pending", "unchecked")
         }
-        return Verification(job, counters.get("total", 0), {}, 0, **states, withheld=0, last_pass_us=None)
+        findings = {
+            kind: {feature: counters.get(f"finding:{kind}:{int(feature)}", 0) for feature in Feature}
+            for kind in Kind
+        }
+        total = sum(sum(by_feature.values()) for by_feature in findings.values())
+        return Verification(
+            job,
+            counters.get("total", 0),
+            findings,
+            total,
+            **states,
+            withheld=counters.get("withheld", 0),
+            last_pass_us=self._last_pass(),
+        )
 
     def findings(
         self,
@@ -36,7 +67,14 @@ class FindingReader:
         page: Page,
     ) -> tuple[list[FindingItem], int]:
         """A page of findings, and how many match; empty ``kinds`` or ``features`` mean all."""
-        return [], 0
+        filters = self._filters(job, kinds, features, asset_type, q)
+        terms = _order(page)
+        rows = self._rows(filters, terms, page.limit, page.offset)
+        if q is None:
+            total = self._counted(job, kinds, features, asset_type)
+        else:
+            total = self._count(filters)
+        return [_item(row) for row in rows], total
 
     def all_findings(
         self,
@@ -47,13 +85,130 @@ class FindingReader:
         q: str | None,
         page: Page,
     ) -> Iterator[FindingItem]:
-        """All findings in the order of ``page``."""
-        yield from ()
+        """All findings in the order of ``page``; read in portions, so that nothing is held meanwhile."""
+        terms = _order(page)
+        last: tuple[Any, ...] | None = None
+        while True:
+            filters = self._filters(job, kinds, features, asset_type, q)
+            if last is not None:
+                filters.add(*_behind(terms, last))
+            rows = self._rows(filters, terms, _PORTION, 0)
+            yield from map(_item, rows)
+            if len(rows) < _PORTION:
+                return
+            last = rows[-1][10:]
 
-    def _counters(self, job: str | None) -> dict[str, int]:
-        """Every counter by its name, over both types."""
-        where = ""
-        values: tuple[str, ...] = ()
+    # --- parts -----------------------------------------------------------------------------------
+
+    def _rows(
+        self, filters: Filter, terms: Sequence[_Term], limit: int, offset: int
+    ) -> list[tuple[Any, ...]]:
+        keys = ", ".join(f"f.{term.sql}" for term in terms)
+        order = ", ".join(f"f.{term.sql}{' DESC' if term.descending else ''}" for term in terms)
+        sql = (
+            f"SELECT {_COLUMNS}, {keys} FROM findings f LEFT JOIN scopes s ON s.scope=f.scope"
+            f" WHERE f.state={_PUBLISHED}{filters.sql()} ORDER BY {order} LIMIT ? OFFSET ?"
+        )
+        return list(self._db.execute(sql, (*filters.values, limit, offset)))
+
+    def _count(self, filters: Filter) -> int:
+        sql = f"SELECT count(*) FROM findings f WHERE f.state={_PUBLISHED}{filters.sql()}"
+        return int(self._db.execute(sql, filters.values).fetchone()[0])
+
+    def _filters(
+        self,
+        job: str | None,
+        kinds: tuple[Kind, ...],
+        features: tuple[Feature, ...],
+        asset_type: AssetType | None,
+        q: str | None,
+    ) -> Filter:
+        filters = Filter()
         if job is not None:
-            where, values = " WHERE scope IN (SELECT scope FROM job_scopes WHERE job=?)", (job,)
-        return dict(self._db.execute(f"SELECT name, sum(n) FROM counters{where} GROUP BY name", values))
+            scopes = [
+                scope for (scope,) in self._db.execute("SELECT scope FROM job_scopes WHERE job=?", (job,))
+            ]
+            if len(scopes) == 1:
+                filters.add("f.scope=?", scopes[0])
+            else:
+                filters.add("f.scope IN (SELECT value FROM json_each(?))", json.dumps(scopes))
+        if kinds:
+            filters.add(
+                "f.kind IN (SELECT value FROM json_each(?))", json.dumps([str(kind) for kind in kinds])
+            )
+        if features:
+            numbers = [int(feature) for feature in features]
+            filters.add(f"f.feature % {FRAMES} IN (SELECT value FROM json_each(?))", json.dumps(numbers))
+        if asset_type is not None:
+            filters.add("f.type=?", int(asset_type))
+        if q is not None:
+            key, root = search_key(q), f"{self._root.rstrip('/')}/"
+            filters.add("instr(search_key(f.id), ?) OR instr(search_key(? || f.path), ?)", key, root, key)
+        return filters
+
+    def _counted(
+        self,
+        job: str | None,
+        kinds: tuple[Kind, ...],
+        features: tuple[Feature, ...],
+        asset_type: AssetType | None,
+    ) -> int:
+        """How many findings there are, by the counters."""
+        wanted = {f"finding:{kind}:{int(f)}" for kind in kinds or Kind for f in features or Feature}
+        return sum(n for name, n in self._counters(job, asset_type).items() if name in wanted)
+
+    def _counters(self, job: str | None, asset_type: AssetType | None = None) -> dict[str, int]:
+        """Every counter by its name, over both types or one."""
+        filters = Filter()
+        if job is not None:
+            filters.add("scope IN (SELECT scope FROM job_scopes WHERE job=?)", job)
+        if asset_type is not None:
+            filters.add("type=?", int(asset_type))
+        sql = f"SELECT name, sum(n) FROM counters WHERE 1{filters.sql()} GROUP BY name"
+        return dict(self._db.execute(sql, filters.values))
+
+    def _last_pass(self) -> int | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key='last_pass'").fetchone()
+        return None if row is None else int(row[0])
+
+
+def _order(page: Page) -> list[_Term]:
+    """The order of a page: nulls last, ties by id, type, feature and kind ascending."""
+    first = {
+        "asset_id": [_Term("id", page.descending)],
+        "kind": [_Term("kind", page.descending)],
+        "path": [_Term("path IS NULL"), _Term("path", page.descending)],
+    }[page.sort_by]
+    named = {term.sql for term in first}
+    return [*first, *(_Term(name) for name in _TIES if name not in named)]
+
+
+def _behind(terms: Sequence[_Term], last: Sequence[Any]) -> tuple[Any, ...]:
+    """The condition for what comes behind a row in an order, with its values."""
+    if not any(term.descending for term in terms) and len(terms) == len(_TIES):
+        names = ", ".join(f"f.{term.sql}" for term in terms)
+        return f"({names}) > ({', '.join('?' * len(terms))})", *last
+    alternatives, values = [], []
+    for place, term in enumerate(terms):
+        same = [f"(f.{before.sql}) IS ?" for before in terms[:place]]
+        beyond = f"(f.{term.sql}) {'<' if term.descending else '>'} ?"
+        alternatives.append(" AND ".join([*same, beyond]))
+        values += [*last[:place], last[place]]
+    return " OR ".join(f"({alternative})" for alternative in alternatives), *values
+
+
+def _item(row: Sequence[Any]) -> FindingItem:
+    type, id, feature, kind, path, claimed, detail, since, seen, jobs = row[:10]
+    known = json.loads(jobs) if jobs else []
+    return FindingItem(
+        known[0] if known else None,
+        AssetType(type),
+        id,
+        Feature(feature % FRAMES),
+        Kind(kind),
+        path,
+        claimed,
+        detail,
+        since,
+        seen,
+    )

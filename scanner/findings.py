@@ -80,7 +80,7 @@ class FindingTable:
         self._grace_us = int(settings.grace_seconds * 1e6)
         self._pending: dict[Key, Comparison] = {}
         self._videos: set[str] = set()
-        self.withheld_reasons: frozenset[tuple[AssetType, Feature, str]] = frozenset()
+        self.writes = 0
 
     def forget(self) -> None:
         """Drop what has not been written; call it when a transaction is rolled back."""
@@ -135,7 +135,8 @@ class FindingTable:
     def failing(self) -> dict[tuple[Feature, Outcome], int]:
         """How many files fail each expectation that can be configured."""
         rows = self._db.execute(
-            "SELECT feature, outcome, count(*) FROM details WHERE outcome>=10 GROUP BY outcome, feature"
+            "SELECT feature, outcome, count(*) FROM details"
+            " WHERE outcome >= 3 AND outcome >= 10 GROUP BY outcome, feature"
         )
         return {(Feature(feature), Outcome(outcome)): n for feature, outcome, n in rows}
 
@@ -165,7 +166,20 @@ class FindingTable:
             id = comparison.key[1]
             wanted = self._wanted(comparison, details.get(id, {}))
             self._merge(type, comparison, stored.get(id, ()), wanted, now, inserts)
-        self._db.executemany("INSERT INTO findings VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)", inserts)
+        self._insert(inserts)
+
+    def _insert(self, rows: list[tuple[object, ...]]) -> None:
+        self._db.executemany("INSERT INTO findings VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+        self.writes += len(rows)
+
+    def insert_about_frames(self, video: str, scope: int, detail: str, state: Status) -> None:
+        """A finding about the frames of a video."""
+        now = time.time_ns() // 1000
+        kind = str(Kind.SUSPECT)
+        type = AssetType.VIDEO_FRAME
+        due = now + self._grace_us
+        self._insert([(type, video, FRAMES, kind, scope, state, None, None, detail, None, now, now, due)])
+        self.count(scope, type, FRAMES, kind, state, 1)
 
     def _stored(self, type: AssetType, ids: str) -> dict[str, list[Stored]]:
         result: dict[str, list[Stored]] = {}
@@ -237,6 +251,7 @@ class FindingTable:
         now: int,
     ) -> None:
         found, reason, state = new
+        self.writes += old.state == Status.PUBLISHED
         if state == Status.WAITING and (old.kind != Kind.CORRUPT or old.state == Status.PUBLISHED):
             state = old.state
         if (old.scope, old.state) != (scope, state):

@@ -115,6 +115,7 @@ class Index:
         self.mirror.crawled = self.meta("crawled") is not None
         self.revision = int(self.meta("revision") or 0)
         self.files, self.unmatched = self._count_files()
+        self.unjudged = self._count_unjudged()
         self._changed = False
 
     def close(self) -> None:
@@ -131,7 +132,7 @@ class Index:
             self.db.execute("BEGIN IMMEDIATE")
             yield
             self.unmatched += self.mirror.unmatched_change
-            if self.assets.resolve_marked() or self._anything_changed():
+            if self._resolve() or self._anything_changed():
                 self._write_counters()
                 self.db.execute("UPDATE meta SET value=? WHERE key='revision'", (self.revision + 1,))
                 self.revision += 1
@@ -215,11 +216,11 @@ class Index:
 
     def _resolve(self) -> bool:
         """Resolve what is marked, write its findings, and go on with what they mark; True if anything changed."""
+        before = self.findings.writes
         changed = self.assets.resolve_marked()
         while self.findings.flush():
-            changed = True
-            self.assets.resolve_marked()
-        return changed or bool(self.owners.counts)
+            changed = self.assets.resolve_marked() or changed
+        return changed or self.findings.writes != before or any(self.owners.counts.values())
 
     def _compare(self, comparison: Comparison) -> None:
         if self._told is not None:
@@ -250,12 +251,19 @@ class Index:
             "INSERT INTO counters VALUES(?,?,?,?) ON CONFLICT DO UPDATE SET n=n+excluded.n",
             [(*key, change) for key, change in self.owners.counts.items() if change],
         )
+        self.unjudged += sum(n for (_, _, name), n in self.owners.counts.items() if name.startswith("pending:"))
         self.owners.counts.clear()
+
+    def _count_unjudged(self) -> int:
+        """How many files wait for their content check."""
+        row = self.db.execute("SELECT sum(n) FROM counters WHERE name GLOB 'pending:*'").fetchone()
+        return int(row[0] or 0)
 
     def _roll_back(self, files: int, unmatched: int) -> None:
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
         self.files, self.unmatched = files, unmatched
+        self.unjudged = self._count_unjudged()
         self.assets.forget()
         self.findings.forget()
         self.owners.forget_cache()

@@ -49,7 +49,7 @@ class Queries:
         self._jobs = JobReader(self._db, local)
         self._videos = VideoReader(self._db, local)
         self._files = FileReader(self._db, Layout(config.layout))
-        self._findings = FindingReader(self._db)
+        self._findings = FindingReader(self._db, config.data.root)
 
     def close(self) -> None:
         """Close the connection."""

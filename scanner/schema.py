@@ -85,7 +85,7 @@ CREATE TABLE details(
     outcome INTEGER NOT NULL, detail TEXT NOT NULL, warning TEXT NOT NULL, digest INTEGER,
     PRIMARY KEY(type, id, feature)) WITHOUT ROWID;
 CREATE INDEX details_digest ON details(digest) WHERE digest IS NOT NULL;
-CREATE INDEX details_outcome ON details(outcome, type, id) WHERE outcome >= 10;
+CREATE INDEX details_outcome ON details(outcome, type, id) WHERE outcome >= 3;
 
 CREATE TABLE counters(
     scope INTEGER NOT NULL, type INTEGER NOT NULL, name TEXT NOT NULL, n INTEGER NOT NULL,

@@ -28,6 +28,7 @@ from scanner.pipeline import Pipeline
 from scanner.poller import Poller, PollerStatus
 from scanner.rows import SinkItem
 from scanner.snapshot import Reporter
+from scanner.verifier import Verifier
 from scanner.worker import Worker
 
 LOG = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ class Service:
         self.rows: queue.Queue[SinkItem] = queue.Queue(QUEUE)
         self.index = Index(str(index_path), config)
         self.worker = Worker(config, self.index, self.rows)
-        self.reporter = Reporter(config, self.worker)
+        self.verifier = Verifier(config, self.worker, self._status)
+        self.reporter = Reporter(config, self.worker, lambda: self.verifier.problems)
         self.poller: Poller | None = None
         self.lookups: Lookups | None = None
         if config.database.url:
@@ -63,6 +65,8 @@ class Service:
         try:
             while not self._stopping.is_set():
                 idle = self.worker.step()
+                if self.verifier.step():
+                    idle = min(idle, 0.01)
                 self._report(time.monotonic())
                 if idle:
                     self.worker.dirty.wait(idle)
@@ -92,7 +96,7 @@ class Service:
 
     def _report(self, now: float) -> None:
         self.board.beat()
-        self.board.set_pending(self.worker.pending, 0)
+        self.board.set_pending(self.worker.pending, self.verifier.pending)
         if now < self._publish_at and self.worker.ready == self._was_ready:
             return
         self._publish_at = now + PUBLISH_SECONDS
@@ -109,6 +113,7 @@ class Service:
     def _close(self) -> None:
         if self.poller is not None:
             self.poller.stop()
+        self.verifier.close()
         self.worker.stop()
         self.index.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -18,8 +19,11 @@ MANY = 20
 class Reporter:
     """Builds the snapshot of a worker; ``database`` gives the poller's status, None without a database."""
 
-    def __init__(self, config: Config, worker: Worker) -> None:
+    def __init__(
+        self, config: Config, worker: Worker, shared: Callable[[], list[str]] = list
+    ) -> None:
         self._config = config
+        self._shared = shared
         self._worker = worker
         self._zone = timezone(timedelta(seconds=config.web.offset_seconds))
 
@@ -45,6 +49,7 @@ class Reporter:
         """Further problems: answers are right, but something is probably not as it was meant."""
         worker = self._worker
         lines = list(database.notices) if database is not None else []
+        lines.extend(self._shared())
         unmatched, files = worker.index.unmatched, worker.index.files
         if unmatched >= MANY or unmatched > files / 2:
             example = worker.index.unmatched_example()

@@ -10,7 +10,7 @@ import logging
 import os
 import queue
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from scanner.config import Config
@@ -132,6 +132,17 @@ class Worker:
             self._finish_what_is_done()
             busy = self._timers(time.monotonic())
         return 0.0 if busy else self._idle_seconds()
+
+    def look_again(self, paths: Iterable[str]) -> None:
+        """Look at single paths now and make the index agree; inside the caller's transaction."""
+        names: dict[str, set[str]] = {}
+        for path in paths:
+            directory, name = split(path)
+            while directory and self.index.tree.directory_id(directory) is None:
+                directory, name = split(directory)
+            names.setdefault(directory, set()).add(name)
+        for directory, some in names.items():
+            self._look(directory, frozenset(some), frozenset(), recursive=False)
 
     # --- what comes in -------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from scanner.records import (
     Entry,
     Feature,
     JobRow,
+    Kind,
     MembershipRow,
     Page,
     PipelineRow,
@@ -68,8 +69,9 @@ class World:
             self.index.put(Rows(table, rows))
 
     def corrupt(self, *paths: str) -> None:
-        """The content check has failed these files."""
+        """The content check has failed these files, and found all others good."""
         with self.index.transaction():
+            self.index.db.execute("UPDATE files SET verdict=?", (Outcome.OK,))
             for path in paths:
                 directory, _, name = path.rpartition("/")
                 self.index.db.execute(
@@ -584,8 +586,9 @@ def test_verification_counts_by_feature_over_a_job_and_over_everything(world: Wo
     assert of_job is not None
     assert of_all is not None
     assert (of_job.assets, of_all.assets) == (1, 2)
-    assert (of_job.checked[Feature.SEGMENT], of_job.pending[Feature.IMAGE]) == (1, 1)
-    assert (of_all.pending[Feature.IMAGE], of_all.unchecked[Feature.IMAGE]) == (2, 0)
+    assert (of_job.checked[Feature.SEGMENT], of_job.checked[Feature.IMAGE]) == (1, 1)
+    assert (of_all.pending[Feature.IMAGE], of_all.unchecked[Feature.IMAGE]) == (1, 0)
+    assert of_all.findings[Kind.CORRUPT][Feature.SEGMENT] == 0, "nothing has looked at it again yet"
 
 
 def test_the_revision_changes_with_the_index_alone(world: World) -> None:

@@ -1,0 +1,191 @@
+"""Findings that have one cause in common: they are withheld, and the cause is told as one problem.
+
+Two causes are known: a prefix of claimed paths that is not mounted here, and an expectation of the
+content checks that most files fail.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from scanner.claimpath import common_prefix
+from scanner.contentchecks import OUTCOMES
+from scanner.findings import Status, Stored
+from scanner.index import Index
+from scanner.records import AssetType, Feature
+from scanner.resolve import Outcome
+
+MANY_CLAIMS = 20
+MANY_FILES = 100
+_PORTION = 2000
+_SAMPLE = 500
+KEYS = {outcome: key for key, outcome in OUTCOMES.items()}
+_COLUMNS = "id, feature, kind, scope, state, path, claimed, detail, reason"
+
+
+class Strange(NamedTuple):
+    """Claims of one column whose first folder is not mounted here."""
+
+    type: AssetType
+    feature: Feature
+    reason: str
+
+
+class Floods:
+    """Keeps the problems up to date; ``problems`` are lines for a person."""
+
+    def __init__(self, index: Index, root: str) -> None:
+        self._index = index
+        self._db: Any = index.db
+        self._root = root
+        self._at = 0.0
+        self._seen: tuple[int, int] = (-1, -1)
+        self.strange: dict[Strange, str] = {}
+        self.expectations: list[str] = []
+
+    @property
+    def problems(self) -> list[str]:
+        """One line each: what fails, and what to change in the configuration."""
+        return [*self.strange.values(), *self.expectations]
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing has changed since the problems were looked for."""
+        return self._seen == self._state()
+
+    def _state(self) -> tuple[int, int]:
+        return self._index.revision, self._index.findings.writes
+
+    def step(self, now: float) -> bool:
+        """Look whether there are problems, not more often than it costs; True if there are other ones."""
+        if now < self._at or self.is_fresh:
+            return False
+        self._seen = self._state()
+        changed = self._look_at_claims()
+        changed = self._look_at_expectations() or changed
+        if changed:
+            self._seen = (-1, -1)
+        self._at = now + max(0.25, 20 * (time.monotonic() - now))
+        return changed
+
+    def holds(self, type: AssetType, finding: Stored) -> bool:
+        """Whether a finding is part of a problem."""
+        if finding.reason is None:
+            return False
+        return Strange(type, Feature(finding.feature), finding.reason) in self.strange
+
+    # --- claims --------------------------------------------------------------------------------------
+
+    def _look_at_claims(self) -> bool:
+        rows = self._db.execute(
+            "SELECT type, feature, reason, count(*) FROM findings WHERE reason IS NOT NULL"
+            " GROUP BY reason, type, feature HAVING count(*)>=?",
+            (MANY_CLAIMS,),
+        ).fetchall()
+        found: dict[Strange, str] = {}
+        for type, feature, reason, n in rows:
+            strange = Strange(AssetType(type), Feature(feature), reason)
+            total = self._claims(strange)
+            if 2 * n > total and self._index.tree.directory_id(reason) is None:
+                found[strange] = self._line(strange, n, total)
+        ended, begun = self.strange.keys() - found.keys(), found.keys() - self.strange.keys()
+        self.strange = found
+        for strange in begun:
+            self._move(strange, Status.PUBLISHED, Status.WITHHELD)
+        for strange in ended:
+            self._move(strange, Status.WITHHELD, Status.WAITING)
+        return bool(begun or ended)
+
+    def _claims(self, strange: Strange) -> int:
+        column = strange.feature.wire
+        row = self._db.execute(f"SELECT count({column}) FROM claims WHERE type=?", (strange.type,)).fetchone()
+        return int(row[0])
+
+    def _line(self, strange: Strange, n: int, total: int) -> str:
+        claimed = [
+            path
+            for (path,) in self._db.execute(
+                "SELECT claimed FROM findings WHERE reason=? AND type=? AND feature=? LIMIT ?",
+                (strange.reason, strange.type, strange.feature, _SAMPLE),
+            )
+        ]
+        prefix = self._prefix(common_prefix(claimed))
+        what = f"{strange.type.wire} {strange.feature.wire}"
+        return (
+            f"{n} of {total} claimed paths of {what} begin with {prefix}, which is not mounted here:"
+            f' add "{prefix}" = "{self._root}" to [database.path_map]'
+        )
+
+    def _prefix(self, common: str) -> str:
+        """The part before the first folder of a pattern: what stands for the data root."""
+        parts = common.split("/")
+        for place, part in enumerate(parts):
+            if part and part in self._index.layout.roots:
+                return "/".join(parts[:place]) or "/"
+        return common
+
+    def _move(self, strange: Strange, old: Status, new: Status) -> None:
+        """Every finding of a problem into another state, in portions."""
+        while True:
+            with self._index.transaction():
+                rows = self._db.execute(
+                    f"SELECT {_COLUMNS} FROM findings"
+                    " WHERE reason=? AND type=? AND feature=? AND state=? LIMIT ?",
+                    (strange.reason, strange.type, strange.feature, old, _PORTION),
+                ).fetchall()
+                for row in rows:
+                    self._index.findings.set_state(strange.type, Stored(*row), new)
+            if len(rows) < _PORTION:
+                return
+
+    # --- expectations --------------------------------------------------------------------------------
+
+    def _look_at_expectations(self) -> bool:
+        lines: list[str] = []
+        excused: set[Outcome] = set()
+        for (feature, outcome), n in self._index.findings.failing().items():
+            total = self._checked(feature)
+            if total >= MANY_FILES and 2 * n > total:
+                excused.add(outcome)
+                lines.append(
+                    f"{n} of {total} {feature.wire} files fail by {KEYS[outcome]}, for example:"
+                    f" {self._example(outcome)}; is {KEYS[outcome]} as it should be?"
+                )
+        self.expectations = lines
+        assets = self._index.assets
+        changed = assets.rules.excused ^ excused
+        if changed:
+            assets.rules = replace(assets.rules, excused=frozenset(excused))
+            for outcome in changed:
+                self._mark(outcome)
+        return bool(changed)
+
+    def _checked(self, feature: Feature) -> int:
+        row = self._db.execute(
+            "SELECT sum(n) FROM counters WHERE name=?", (f"checked:{feature.wire}",)
+        ).fetchone()
+        return int(row[0] or 0)
+
+    def _example(self, outcome: Outcome) -> str:
+        row = self._db.execute(
+            "SELECT detail FROM details WHERE outcome >= 3 AND outcome=? LIMIT 1", (outcome,)
+        ).fetchone()
+        return "" if row is None else str(row[0])
+
+    def _mark(self, outcome: Outcome) -> None:
+        """Resolve again every asset with a file that fails by an expectation, in portions."""
+        last = (-1, "")
+        while True:
+            with self._index.transaction():
+                rows = self._db.execute(
+                    "SELECT type, id FROM details WHERE outcome >= 3 AND outcome=? AND (type, id)>(?,?)"
+                    " ORDER BY type, id LIMIT ?",
+                    (outcome, *last, _PORTION),
+                ).fetchall()
+                for type, id in rows:
+                    self._index.assets.mark((AssetType(type), id))
+            if len(rows) < _PORTION:
+                return
+            last = rows[-1]

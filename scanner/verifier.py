@@ -1,0 +1,233 @@
+"""Publishes findings that have held: after the grace period, and after a second look at disk and row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from scanner.config import Config
+from scanner.contentchecks import ContentChecks
+from scanner.exceptions import IndexFull
+from scanner.findings import FRAMES, Status, Stored
+from scanner.floods import Floods
+from scanner.framegaps import QUIET_SECONDS, FrameGaps
+from scanner.pattern import is_exact
+from scanner.poller import PollerStatus
+from scanner.records import AssetType, Feature, Kind
+from scanner.worker import Worker
+
+BY_CLAIM = frozenset({Kind.MISSING, Kind.MISPLACED, Kind.UNRECORDED, Kind.OUTSIDE})
+"""The kinds that rest on what the database says."""
+STEP_SECONDS = 0.1
+AGAIN_US = 500_000
+FULL_SECONDS = 5.0
+_PORTION = 300
+_COLUMNS = "type, since, id, feature, kind, scope, state, path, claimed, detail, reason"
+
+
+class _Due(NamedTuple):
+    type: AssetType
+    since: int
+    finding: Stored
+
+
+class Verifier:
+    """What verification does beside the worker, in steps of its thread.
+
+    ``database`` gives the poller's status, None without a database. ``at_once``: findings are published as
+    soon as everything has been looked at, and not before.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        worker: Worker,
+        database: Callable[[], PollerStatus | None],
+        *,
+        at_once: bool = False,
+    ) -> None:
+        self._worker = worker
+        self._index = worker.index
+        self._db: Any = worker.index.db
+        self._database = database
+        self._at_once = at_once
+        self.checks = ContentChecks(config, worker)
+        self.floods = Floods(worker.index, config.data.root)
+        self.gaps = FrameGaps(worker.index)
+        self._at = 0.0
+        self._synced: tuple[int, int] = (0, 0)  # the ends of the last poll and of the one before
+        self._passed_ns: int | None = None
+
+    @property
+    def pending(self) -> int:
+        """How many content checks are awaited."""
+        return self.checks.pending
+
+    @property
+    def problems(self) -> list[str]:
+        """What many findings have in common, one line each."""
+        return self.floods.problems
+
+    @property
+    def waiting(self) -> int:
+        """How many findings are not published yet."""
+        return int(self._db.execute("SELECT count(*) FROM findings WHERE state=0").fetchone()[0])
+
+    def close(self) -> None:
+        """End the checking processes."""
+        self.checks.close()
+
+    def step(self) -> bool:
+        """A bounded piece of work; True if there may be more at once."""
+        now = time.monotonic()
+        if now < self._at and self._worker.full is not None:
+            return False
+        try:
+            busy = self.checks.step(now)
+            if now < self._at or not self._worker.ready:
+                return busy
+            self._at = now + STEP_SECONDS
+            busy = self.gaps.step(now, 0.0 if self._at_once else QUIET_SECONDS) or busy
+            self.floods.step(now)
+            self._note_pass()
+            if self._at_once and not self._has_seen_all():
+                self._note_sync()
+                return busy
+            return self.publish_due(time.time_ns() // 1000) or busy
+        except IndexFull as error:
+            self._worker.full = str(error)
+            self._at = now + FULL_SECONDS
+            return False
+
+    def publish_due(self, now_us: int) -> bool:
+        """Look again at what is due, and publish what still holds; True if there was any."""
+        self._note_sync()
+        due = self._due(now_us)
+        if not due:
+            return False
+        ready = [item for item in due if not self._is_suspended(item)]
+        with self._index.transaction():
+            for item in due:
+                if item not in ready:
+                    self._postpone(item, now_us)
+            for item in ready:
+                self._index.assets.mark((item.type, item.finding.id))
+            looked = {path for item in ready for path in self._paths(item)}
+            self._worker.look_again(looked)
+        held = self._worker.settling.paths()
+        with self._index.transaction():
+            for item in ready:
+                if held and held & set(self._paths(item)):
+                    self._postpone(item, now_us)
+                else:
+                    self._publish(item)
+        self._at = 0.0
+        return True
+
+    def _due(self, now_us: int) -> list[_Due]:
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM findings WHERE state=0 AND due<=? ORDER BY due LIMIT ?",
+            (now_us, _PORTION),
+        )
+        return [_Due(AssetType(type), since, Stored(*rest)) for type, since, *rest in rows.fetchall()]
+
+    def _postpone(self, item: _Due, now_us: int) -> None:
+        finding = item.finding
+        self._db.execute(
+            "UPDATE findings SET due=? WHERE type=? AND id=? AND feature=? AND kind=?",
+            (now_us + AGAIN_US, item.type, finding.id, finding.feature, finding.kind),
+        )
+
+    def _publish(self, item: _Due) -> None:
+        """Publish or withhold the finding if it is still the one that was seen."""
+        old = item.finding
+        row = self._db.execute(
+            f"SELECT {_COLUMNS} FROM findings WHERE type=? AND id=? AND feature=? AND kind=?",
+            (item.type, old.id, old.feature, old.kind),
+        ).fetchone()
+        if row is None or row[1] != item.since:
+            return
+        now = Stored(*row[2:])
+        if now.state == Status.WAITING:
+            withheld = self.floods.holds(item.type, now)
+            self._index.findings.set_state(item.type, now, Status.WITHHELD if withheld else Status.PUBLISHED)
+
+    # --- looking again -------------------------------------------------------------------------------
+
+    def _paths(self, item: _Due) -> list[str]:
+        """Every path at which the disk can mend or confirm the finding."""
+        finding = item.finding
+        if finding.feature == FRAMES:
+            return []
+        paths = [] if finding.path is None else [finding.path]
+        claimed = self._claimed(finding)
+        if claimed is not None:
+            paths.append(claimed)
+        row = self._db.execute(
+            "SELECT image FROM assets WHERE type=? AND id=?", (item.type, finding.id)
+        ).fetchone()
+        image = None if row is None else row[0]
+        if image is not None:
+            paths.append(image)
+            paths.extend(self._wanted(item, image))
+        return paths
+
+    def _wanted(self, item: _Due, image: str) -> list[str]:
+        """Where patterns look for the artifact, as far as they name one file."""
+        if item.finding.feature == Feature.IMAGE:
+            return []
+        layout = self._index.layout
+        names = layout.image_names(item.type, image)
+        feature = Feature(item.finding.feature)
+        keys = layout.artifact_keys(item.type, feature, item.finding.id, names.names if names else None)
+        return [key for key in keys if is_exact(key)]
+
+    def _claimed(self, finding: Stored) -> str | None:
+        return None if finding.claimed is None else self._index.assets.resolve_claim(finding.claimed)
+
+    # --- what stands in the way ----------------------------------------------------------------------
+
+    def _is_suspended(self, item: _Due) -> bool:
+        finding = item.finding
+        if self._rests_on_claims(finding) and not self._row_looked_at_again(item.since):
+            return True
+        paths = [path for path in (finding.path, self._claimed(finding)) if path is not None]
+        return any(self._cannot_be_seen(path) for path in paths)
+
+    def _rests_on_claims(self, finding: Stored) -> bool:
+        return finding.kind in BY_CLAIM or (finding.kind == Kind.SUSPECT and finding.claimed is not None)
+
+    def _row_looked_at_again(self, since: int) -> bool:
+        status = self._database()
+        return status is None or (status.reachable and self._synced[1] >= since and self._worker.rows.empty())
+
+    def _cannot_be_seen(self, path: str) -> bool:
+        root = self._worker.roots.of(path)
+        if root is not None and not root.available:
+            return True
+        unreadable = self._worker.unreadable
+        if not unreadable:
+            return False
+        parts = path.split("/")
+        return any("/".join(parts[:count]) in unreadable for count in range(len(parts) + 1))
+
+    # --- what goes on --------------------------------------------------------------------------------
+
+    def _note_sync(self) -> None:
+        status = self._database()
+        last = None if status is None else status.last_sync_us
+        if last is not None and last != self._synced[0]:
+            self._synced = (last, self._synced[0])
+
+    def _has_seen_all(self) -> bool:
+        nothing_waits = not (self._worker.pending or self.pending or self.gaps.pending)
+        return nothing_waits and self.floods.is_fresh
+
+    def _note_pass(self) -> None:
+        """Let readers know when everything was last looked at."""
+        if self._passed_ns == self._worker.last_pass_ns or self._worker.last_pass_ns is None:
+            return
+        self._passed_ns = self._worker.last_pass_ns
+        with self._index.transaction():
+            self._index.set_meta("last_pass", self._passed_ns // 1000)
