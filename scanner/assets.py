@@ -572,6 +572,9 @@ def _candidates(marked: set[str], before: Record | None, claims: tuple[Claim | N
         paths.update(before.resolved.others)
         if before.resolved.image is not None:
             paths.add(before.resolved.image)
+        if not before.resolved.listed:
+            orphans = (before.resolved.segment, before.resolved.embedding, before.resolved.keypoints)
+            paths.update(path for path in orphans if path is not None)
     claim = claims[Feature.IMAGE]
     if claim is not None and claim.path is not None:
         paths.add(claim.path)
