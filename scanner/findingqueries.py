@@ -13,7 +13,9 @@ from scanner.records import AssetType, Feature, FindingItem, Kind, Page, Verific
 
 _PUBLISHED = 1
 _PORTION = 500
-_COLUMNS = "f.type, f.id, f.feature, f.kind, f.path, f.claimed, f.detail, f.since, f.seen, s.jobs"
+# A job is one that has a row: an owner may name another, which nobody could ask for.
+_LOWEST_JOB = "(SELECT min(job) FROM job_scopes js JOIN jobs USING(job) WHERE js.scope=f.scope)"
+_COLUMNS = f"f.type, f.id, f.feature, f.kind, f.path, f.claimed, f.detail, f.since, f.seen, {_LOWEST_JOB}"
 _TIES = ("id", "type", "feature", "kind")
 
 
@@ -42,10 +44,12 @@ class FindingReader:
             state: {feature: counters.get(f"{state}:{feature.wire}", 0) for feature in Feature}
             for state in ("checked", "pending", "unchecked")
         }
-        findings = {
-            kind: {feature: counters.get(f"finding:{kind}:{int(feature)}", 0) for feature in Feature}
-            for kind in Kind
-        }
+        findings: dict[Kind, dict[Feature, int]] = {}
+        for kind in Kind:
+            for feature in Feature:
+                n = counters.get(f"finding:{kind}:{int(feature)}", 0)
+                if n:
+                    findings.setdefault(kind, {})[feature] = n
         total = sum(sum(by_feature.values()) for by_feature in findings.values())
         return Verification(
             job,
@@ -106,7 +110,7 @@ class FindingReader:
         keys = ", ".join(f"f.{term.sql}" for term in terms)
         order = ", ".join(f"f.{term.sql}{' DESC' if term.descending else ''}" for term in terms)
         sql = (
-            f"SELECT {_COLUMNS}, {keys} FROM findings f LEFT JOIN scopes s ON s.scope=f.scope"
+            f"SELECT {_COLUMNS}, {keys} FROM findings f"
             f" WHERE f.state={_PUBLISHED}{filters.sql()} ORDER BY {order} LIMIT ? OFFSET ?"
         )
         return list(self._db.execute(sql, (*filters.values, limit, offset)))
@@ -198,10 +202,9 @@ def _behind(terms: Sequence[_Term], last: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _item(row: Sequence[Any]) -> FindingItem:
-    type, id, feature, kind, path, claimed, detail, since, seen, jobs = row[:10]
-    known = json.loads(jobs) if jobs else []
+    type, id, feature, kind, path, claimed, detail, since, seen, job = row[:10]
     return FindingItem(
-        known[0] if known else None,
+        job,
         AssetType(type),
         id,
         Feature(feature % FRAMES),
