@@ -112,7 +112,8 @@ class Verifier:
                 if item not in ready:
                     self._postpone(item, now_us)
             for item in ready:
-                self._index.assets.mark((item.type, item.finding.id))
+                candidate = item.finding.path if item.finding.feature != FRAMES else None
+                self._index.assets.mark((item.type, item.finding.id), candidate)
             looked = {path for item in ready for path in self._paths(item)}
             self._worker.look_again(looked)
         held = self._worker.settling.paths()

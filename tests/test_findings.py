@@ -1,0 +1,356 @@
+"""Each kind of finding from real files and a real database, through the worker and the checks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from scanner import contentchecks
+from scanner.config import Config, load_config
+from scanner.framegaps import missing
+from scanner.inspection import Inspection
+from scanner.queries import Queries
+from scanner.records import AssetType, Feature, FindingItem, Kind, Page, Verification
+from scanner.settling import Settling
+from web.demoworld import World
+
+DEADLINE = 60.0
+ORDER = Page(1000, 0, "asset_id", descending=False)
+
+
+class Site:
+    """A data root and a database that agree, and the sidecar's one look at them."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.world = World(base / "data", base / "pipeline.db")
+        self.world.insert("jobs", job_id="j", phase="feature_extraction")
+        self.world.insert("products", product_id="p", job_id="j", title="A pillow")
+        self.world.insert("videos", video_id="v", title="A review")
+        self.world.insert("job_videos", job_id="j", video_id="v")
+        self.environ: dict[str, str] = {}
+        self.old = time.time() - 3600
+
+    @property
+    def root(self) -> Path:
+        """The data root."""
+        return self.world.root
+
+    def write(self, path: str, content: bytes, age: float = 3600) -> Path:
+        """A file that was written a while ago."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        os.utime(file, (time.time() - age, time.time() - age))
+        return file
+
+    def image(self, path: str, size: tuple[int, int] = (8, 6)) -> Path:
+        """A picture."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, (200, 30, 30)).save(file)
+        os.utime(file, (self.old, self.old))
+        return file
+
+    def mask(self, path: str, size: tuple[int, int] = (8, 6), *, plain: bool = False) -> Path:
+        """A mask of two values, or of one."""
+        file = self.image(path, size)
+        picture = Image.new("L", size, 0)
+        if not plain:
+            picture.putpixel((1, 1), 255)
+        picture.save(file)
+        os.utime(file, (self.old, self.old))
+        return file
+
+    def product_image(self, name: str, **columns: object) -> None:
+        """An image on disk with its row, ``columns`` beside."""
+        path = self.image(f"products/p/{name}.png")
+        values = {"img_id": f"p_img_{name}", "product_id": "p", "local_path": str(path)}
+        self.world.insert("product_images", **(values | columns))
+
+    @property
+    def config(self) -> Config:
+        """The sidecar's configuration."""
+        variables = {"SIDECAR_DATA__ROOT": str(self.root), "SIDECAR_DATABASE__URL": self.world.url}
+        return load_config(environ=variables | self.environ, cwd=str(self.base))
+
+    @contextmanager
+    def looked(self) -> Iterator[tuple[Inspection, Queries]]:
+        """What one look at everything has found."""
+        directory = self.base / f"index{time.monotonic_ns()}"
+        directory.mkdir()
+        inspection = Inspection(self.config, directory)
+        inspection.start()
+        try:
+            drive(inspection, lambda: inspection.done)
+            with closing(Queries(str(inspection.path), inspection.config)) as queries:
+                yield inspection, queries
+        finally:
+            inspection.close()
+
+    def findings(self) -> list[FindingItem]:
+        """The findings of one look at everything."""
+        with self.looked() as (_, queries):
+            return published(queries)
+
+
+def drive(inspection: Inspection, done: Callable[[], bool]) -> None:
+    """Let it work until a condition holds."""
+    end = time.monotonic() + DEADLINE
+    while not done():
+        assert time.monotonic() < end, "it did not get there in time"
+        inspection.step()
+
+
+def hurry(inspection: Inspection, done: Callable[[], bool]) -> None:
+    """Publish as if hours had gone by, until a condition holds."""
+    hours = 0
+
+    def is_done() -> bool:
+        nonlocal hours
+        hours += 2
+        inspection.verifier.publish_due(time.time_ns() // 1000 + hours * 3_600_000_000)
+        return done()
+
+    drive(inspection, is_done)
+
+
+def published(queries: Queries, job: str | None = None) -> list[FindingItem]:
+    """Every finding, by way of the pages and of the stream, which agree with the report."""
+    page = queries.findings(job, (), (), None, None, ORDER)
+    assert page is not None
+    items, total = page
+    assert items == list(queries.all_findings(job, (), (), None, None, ORDER))
+    assert total == len(items) == report(queries, job).total
+    return items
+
+
+def report(queries: Queries, job: str | None = None) -> Verification:
+    found = queries.verification(job)
+    assert found is not None
+    return found
+
+
+def kinds(items: list[FindingItem]) -> set[tuple[str, str, str]]:
+    return {(item.asset_id, item.feature.wire, str(item.kind)) for item in items}
+
+
+@pytest.fixture(autouse=True)
+def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were written a moment ago are not read again: that takes two seconds, and is another test's."""
+    monkeypatch.setattr(contentchecks, "RECENT_NS", 0)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.world.close()
+
+
+def test_what_agrees_is_no_finding(site: Site) -> None:
+    mask = site.mask("products/p/0/seg.png")
+    site.product_image("0", seg_mask_path=str(mask))
+    with site.looked() as (_, queries):
+        assert published(queries) == []
+        assert report(queries).checked[Feature.SEGMENT] == 1
+
+
+def test_each_kind_is_found_and_no_other(site: Site) -> None:
+    gone = str(site.root / "products/p/missing/seg.png")
+    site.product_image("missing", seg_mask_path=gone)
+    site.mask("products/p/misplaced/seg.png")
+    site.product_image("misplaced", seg_mask_path=str(site.root / "products/p/other.bin"))
+    site.mask("products/p/unrecorded/seg.png")
+    site.product_image("unrecorded")
+    site.image("products/p/stranger.png")
+    empty = site.write("products/p/empty/seg.png", b"")
+    site.product_image("empty", seg_mask_path=str(empty))
+    corrupt = site.write("products/p/corrupt/seg.png", b"junk")
+    site.product_image("corrupt", seg_mask_path=str(corrupt))
+    stale = site.mask("products/p/stale/seg.png")
+    os.utime(stale, (site.old - 60, site.old - 60))
+    site.product_image("stale", seg_mask_path=str(stale))
+    site.mask("products/p/orphan/seg.png")
+    site.product_image("outside", seg_mask_path="/elsewhere/seg.png")
+    site.product_image("double")
+    site.image("products/p/double.jpg")
+    single = site.mask("products/p/single/seg.png", plain=True)
+    site.product_image("single", seg_mask_path=str(single))
+    found = site.findings()
+    assert kinds(found) == {
+        ("p_img_missing", "segment", "missing"),
+        ("p_img_misplaced", "segment", "misplaced"),
+        ("p_img_unrecorded", "segment", "unrecorded"),
+        ("p_img_stranger", "image", "unrecorded"),
+        ("p_img_empty", "segment", "empty"),
+        ("p_img_corrupt", "segment", "corrupt"),
+        ("p_img_stale", "segment", "stale"),
+        ("p_img_orphan", "segment", "orphan"),
+        ("p_img_outside", "segment", "outside"),
+        ("p_img_double", "image", "duplicate"),
+        ("p_img_single", "segment", "suspect"),
+    }
+    by_id = {item.asset_id: item for item in found}
+    assert by_id["p_img_missing"].claimed_path == gone
+    assert by_id["p_img_missing"].path is None
+    assert by_id["p_img_missing"].job_id == "j"
+    assert "picture" in by_id["p_img_corrupt"].detail
+    assert by_id["p_img_misplaced"].path == "products/p/misplaced/seg.png"
+
+
+def test_identical_embeddings_of_four_images_are_suspect(site: Site) -> None:
+    for count in (3, 4):
+        for place in range(count):
+            file = site.write(f"products/p/{count}{place}/emb.bin", bytes([0, 0, count, 63]) * 512)
+            site.product_image(f"{count}{place}", emb_rgb=str(file))
+    assert kinds(site.findings()) == {(f"p_img_4{place}", "embedding", "suspect") for place in range(4)}
+
+
+def test_a_number_that_is_missing_among_frames_is_told_of_the_video(site: Site) -> None:
+    for number in (1, 2, 3, 5, 6):
+        path = site.image(f"frames/v/{number:06}.jpg")
+        site.world.insert("video_frames", frame_id=f"v_frame_{number:06}", video_id="v", local_path=str(path))
+    (found,) = site.findings()
+    assert (found.asset_id, found.type, found.feature, found.kind) == (
+        "v", AssetType.VIDEO_FRAME, Feature.IMAGE, Kind.SUSPECT,
+    )  # fmt: skip
+    assert (found.job_id, "4 to 4" in found.detail) == ("j", True)
+
+
+def test_steps_as_large_as_most_are_no_gap() -> None:
+    assert missing([]) is None
+    assert missing([7]) is None
+    assert missing([0, 5, 10, 15]) is None
+    assert missing([0, 5, 6, 10, 15]) is None
+    assert "20 to 25" in (missing([0, 5, 10, 15, 30]) or "")
+
+
+def test_a_prefix_that_is_not_mounted_is_one_problem(site: Site) -> None:
+    for number in range(25):
+        site.product_image(f"{number}", seg_mask_path=f"/app/media/products/p/{number}/seg.png")
+    site.product_image("gone", kp_blob_path=str(site.root / "products/p/gone/kp.bin"))
+    with site.looked() as (inspection, queries):
+        assert kinds(published(queries)) == {("p_img_gone", "keypoints", "missing")}
+        assert report(queries).withheld == report(queries, "j").withheld == 25
+        (problem,) = inspection.verifier.problems
+        assert f'"/app/media" = "{site.root}"' in problem
+        assert problem in inspection.reporter.snapshot(None)["problems"]
+
+
+def test_nineteen_claims_with_a_strange_prefix_are_findings(site: Site) -> None:
+    for number in range(19):
+        site.product_image(f"{number}", seg_mask_path=f"/app/media/products/p/{number}/seg.png")
+    with site.looked() as (inspection, queries):
+        assert len(published(queries)) == 19
+        assert inspection.verifier.problems == []
+
+
+def test_an_expectation_that_most_files_fail_is_one_problem(site: Site) -> None:
+    for number in range(101):
+        file = site.write(f"products/p/{number}/emb.bin", bytes([number, 1, 1, 63]) * 300)
+        site.product_image(f"{number}", emb_rgb=str(file))
+    with site.looked() as (inspection, queries):
+        assert published(queries) == []
+        assert report(queries).withheld == 101
+        (problem,) = inspection.verifier.problems
+        assert "verify.embedding.dim" in problem
+        summary = queries.summary("j")
+        assert summary is not None
+        assert summary.product_images.embedding == 101
+
+
+def test_a_finding_goes_with_its_cause_and_waits_for_its_time(site: Site) -> None:
+    """The same index goes on: what is mended is gone at once, what is new waits for the grace period."""
+    path = str(site.root / "products/p/0/seg.png")
+    site.product_image("0", seg_mask_path=path)
+    with site.looked() as (inspection, queries):
+        inspection.worker.settling = Settling(0.0)
+        (found,) = published(queries)
+        assert found.kind is Kind.MISSING
+        site.mask("products/p/0/seg.png")
+        inspection.worker.dirty.mark("products/p", "0")
+        drive(inspection, lambda: report(queries).total == 0 and inspection.done)
+        shutil.rmtree(site.root / "products/p/0")
+        inspection.verifier._at_once = False
+        inspection.index.findings._grace_us = 3_600_000_000
+        inspection.worker.dirty.mark("products/p", "0")
+        drive(inspection, lambda: inspection.verifier.waiting == 1 and not inspection.worker.pending)
+        assert published(queries) == []
+        inspection.verifier.publish_due(time.time_ns() // 1000)
+        assert published(queries) == [], "it has not held for the grace period"
+        hurry(inspection, lambda: report(queries).total == 1)
+        assert kinds(published(queries)) == {("p_img_0", "segment", "missing")}
+
+
+def test_what_was_mended_unseen_is_found_by_the_second_look(site: Site) -> None:
+    path = str(site.root / "products/p/0/seg.png")
+    site.product_image("0", seg_mask_path=path)
+    site.mask("products/p/0/seg.png")
+    with site.looked() as (inspection, queries):
+        inspection.verifier._at_once = False
+        inspection.worker.settling = Settling(0.0)
+        inspection.index.findings._grace_us = 3_600_000_000
+        (site.root / "products/p/0/seg.png").unlink()
+        inspection.worker.dirty.mark("products/p/0", "seg.png")
+        drive(inspection, lambda: inspection.verifier.waiting == 1 and not inspection.worker.pending)
+        site.mask("products/p/0/seg.png")
+        hurry(inspection, lambda: inspection.verifier.waiting == 0)
+        assert published(queries) == []
+
+
+def test_findings_below_a_root_that_is_gone_stay_as_they_were(site: Site) -> None:
+    site.product_image("0", seg_mask_path=str(site.root / "products/p/0/seg.png"))
+    with site.looked() as (inspection, queries):
+        before = published(queries)
+        os.rename(site.root / "products", site.base / "away")
+        drive(inspection, lambda: bool(inspection.worker.roots.unavailable()))
+        inspection.worker.begin_pass()
+        drive(inspection, lambda: not inspection.worker.pending)
+        assert kinds(published(queries)) == kinds(before)
+        assert inspection.faults
+
+
+def test_nothing_is_claimed_missing_where_the_database_was_never_read(site: Site) -> None:
+    site.product_image("0")
+    site.environ["SIDECAR_DATABASE__URL"] = f"sqlite:///{site.base}/nowhere.db"
+    with site.looked() as (inspection, queries):
+        assert published(queries) == []
+        assert inspection.faults
+
+
+def test_findings_are_filtered_sorted_and_paged(site: Site) -> None:
+    for name in ("a", "b", "c"):
+        site.write(f"products/p/{name}/seg.png", b"junk")
+        site.product_image(name, seg_mask_path=str(site.root / f"products/p/{name}/seg.png"))
+    site.product_image("d", kp_blob_path="/elsewhere/kp.bin")
+    with site.looked() as (_, queries):
+
+        def ids(page: Page, **given: object) -> tuple[list[str], int]:
+            asked = {"kinds": (), "features": (), "asset_type": None, "q": None} | given
+            found = queries.findings("j", page=page, **asked)  # type: ignore[arg-type]
+            assert found is not None
+            streamed = queries.all_findings("j", page=page, **asked)  # type: ignore[arg-type]
+            everything = [item.asset_id[-1] for item in streamed]
+            names = [item.asset_id[-1] for item in found[0]]
+            assert everything[page.offset : page.offset + page.limit] == names
+            return names, found[1]
+
+        assert ids(ORDER) == (["a", "b", "c", "d"], 4)
+        assert ids(replace(ORDER, descending=True)) == (["d", "c", "b", "a"], 4)
+        assert ids(replace(ORDER, limit=2, offset=1)) == (["b", "c"], 4)
+        assert ids(replace(ORDER, sort_by="path", descending=True)) == (["c", "b", "a", "d"], 4)
+        assert ids(replace(ORDER, sort_by="kind", descending=True)) == (["d", "a", "b", "c"], 4)
+        assert ids(ORDER, kinds=(Kind.OUTSIDE,)) == (["d"], 1)
+        assert ids(ORDER, features=(Feature.SEGMENT,)) == (["a", "b", "c"], 3)
+        assert ids(ORDER, asset_type=AssetType.VIDEO_FRAME) == ([], 0)
+        assert ids(ORDER, q="P/B/SEG") == (["b"], 1)
+        assert ids(ORDER, q="img_d") == (["d"], 1)
