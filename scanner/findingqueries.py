@@ -74,10 +74,7 @@ class FindingReader:
         filters = self._filters(job, kinds, features, asset_type, q)
         terms = _order(page)
         rows = self._rows(filters, terms, page.limit, page.offset)
-        if q is None:
-            total = self._counted(job, kinds, features, asset_type)
-        else:
-            total = self._count(filters)
+        total = self._counted(job, kinds, features, asset_type) if q is None else self._count(filters)
         return [_item(row) for row in rows], total
 
     def all_findings(

@@ -95,7 +95,8 @@ class Index:
             self.owners.prepare()
             self.db.execute("INSERT OR IGNORE INTO meta VALUES('fingerprint', ?)", (fingerprint(config),))
             # A later index begins with a higher revision than an earlier one ever reached.
-            self.db.execute("INSERT OR IGNORE INTO meta VALUES('revision', ?)", (time.time_ns() // 1_000_000,))
+            start = time.time_ns() // 1_000_000
+            self.db.execute("INSERT OR IGNORE INTO meta VALUES('revision', ?)", (start,))
         self.claims = ClaimTable(self.db, self.paths)
         self._classify = Classifier(self.layout)
         self.tree = Tree(self.db, self._flags_of)
@@ -215,7 +216,7 @@ class Index:
         return self._changed or self.mirror.changed or self.owners.changed or any(self.owners.counts.values())
 
     def _resolve(self) -> bool:
-        """Resolve what is marked, write its findings, and go on with what they mark; True if anything changed."""
+        """Resolve what is marked, write its findings, go on with what they mark; True if anything changed."""
         before = self.findings.writes
         changed = self.assets.resolve_marked()
         while self.findings.flush():
@@ -251,7 +252,8 @@ class Index:
             "INSERT INTO counters VALUES(?,?,?,?) ON CONFLICT DO UPDATE SET n=n+excluded.n",
             [(*key, change) for key, change in self.owners.counts.items() if change],
         )
-        self.unjudged += sum(n for (_, _, name), n in self.owners.counts.items() if name.startswith("pending:"))
+        pending = (n for (_, _, name), n in self.owners.counts.items() if name.startswith("pending:"))
+        self.unjudged += sum(pending)
         self.owners.counts.clear()
 
     def _count_unjudged(self) -> int:

@@ -119,7 +119,7 @@ class Service:
 
 
 def main() -> int:
-    """Run the scanner process: who started it writes the configuration and the index directory to its input."""
+    """Run the scanner process; who started it writes what it needs to its input."""
     config, directory = receive()
     logs.configure(config.log)
     gc.set_threshold(20_000, 10, 10)

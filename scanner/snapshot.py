@@ -94,8 +94,9 @@ class Reporter:
         lines = []
         if stats.reasons.get("ENOSPC"):
             lines.append(
-                f"watch limit reached: {stats.watched} of {stats.needed} directories are watched, {stats.polled} are"
-                f" polled; allowed are {stats.limit}: raise it with sysctl fs.inotify.max_user_watches={stats.needed * 2}"
+                f"watch limit reached: {stats.watched} of {stats.needed} directories are watched,"
+                f" {stats.polled} are polled; allowed are {stats.limit}: raise it with"
+                f" sysctl fs.inotify.max_user_watches={stats.needed * 2}"
             )
         if stats.reasons.get("EMFILE") or stats.reasons.get("ENFILE"):
             lines.append(
@@ -113,7 +114,7 @@ class Reporter:
     def _roots(self) -> list[dict[str, Any]]:
         worker = self._worker
         stats = worker.watcher.stats()
-        roots = [root for root in worker.roots.all.values()]
+        roots = list(worker.roots.all.values())
         polled = worker.watcher.polled()
         result = []
         for root in roots:
