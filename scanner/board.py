@@ -1,8 +1,8 @@
 """A small shared page on which the scanner writes how it is, and web processes read it at no cost.
 
 The file is allocated in full when it is created, so that it can be written when the file system of the
-index is full. Numbers are single 8-byte words; the snapshot is guarded by a sequence number that is odd
-while it is being written.
+index is full. Numbers are aligned 8-byte words, written and read whole; the snapshot is guarded by a sequence
+number that is odd while it is being written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import struct
 import time
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -18,34 +17,50 @@ from typing import Any, Literal, NamedTuple, cast
 State = Literal["scanning", "complete", "degraded"]
 _STATES: tuple[State, ...] = ("scanning", "complete", "degraded")
 SIZE = 256 << 10
-_HEADER = struct.Struct("=dqqqqqqq")  # beat, state, ready, paths, validations, sequence, length, spare
-_BEAT, _STATE, _READY, _PATHS, _VALIDATIONS, _SEQUENCE, _LENGTH = (8 * place for place in range(7))
+_BEAT, _STATE, _READY, _PATHS, _VALIDATIONS, _SEQUENCE, _LENGTH, _ENDED = range(8)
+_TEXT = 64  # where the snapshot begins, behind the eight words
+_TRIES, _PAUSE = 20, 0.0001
 
 
 class Reading(NamedTuple):
-    """The numbers of the board; ``beat_age`` is in seconds."""
+    """The numbers of the board; ``beat_age`` is in seconds.
+
+    ``ended`` is true from when the scanner was seen to end until another one beats.
+    """
 
     state: State
     ready: bool
     beat_age: float
     paths: int
     validations: int
+    ended: bool
 
 
 class Board:
     """One mapped page; make it with :meth:`create` or :meth:`open`."""
 
     def __init__(self, descriptor: int) -> None:
-        self._map = mmap.mmap(descriptor, SIZE)
-        os.close(descriptor)
-        self._text = b""
+        try:
+            self._map = mmap.mmap(descriptor, SIZE)
+        finally:
+            os.close(descriptor)
+        # Items of a view of integers are copied whole, where struct copies some formats byte by byte.
+        self._words = memoryview(self._map)[:_TEXT].cast("q")
+        self._written = b""
+        self._seen = 0
+        self._snapshot: dict[str, Any] | None = None
 
     @classmethod
     def create(cls, path: Path) -> Board:
-        """Make a board that says ``scanning``; raises OSError where there is no room for it."""
+        """Make a board that says ``scanning`` and that something is to do; raises OSError without room."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.posix_fallocate(descriptor, 0, SIZE)
+        try:
+            os.posix_fallocate(descriptor, 0, SIZE)
+        except OSError:
+            os.close(descriptor)
+            raise
         board = cls(descriptor)
+        board.set_pending(1, 0)  # the data root itself: nothing has looked at it
         board.beat()
         return board
 
@@ -56,49 +71,63 @@ class Board:
 
     def close(self) -> None:
         """Unmap the page; the file stays."""
+        self._words.release()
         self._map.close()
+
+    # --- what the scanner writes ---------------------------------------------------------------------
 
     def beat(self) -> None:
         """Say that the scanner is alive now."""
-        struct.pack_into("=d", self._map, _BEAT, time.monotonic())
+        self._words[_BEAT] = time.monotonic_ns()
 
     def set_pending(self, paths: int, validations: int) -> None:
         """How much is known to have happened and is not in the index."""
-        struct.pack_into("=qq", self._map, _PATHS, paths, validations)
+        self._words[_PATHS] = paths
+        self._words[_VALIDATIONS] = validations
 
     def set_state(self, state: State, ready: bool) -> None:
         """How far answers can be relied on."""
-        struct.pack_into("=qq", self._map, _STATE, _STATES.index(state), int(ready))
+        self._words[_STATE] = _STATES.index(state)
+        self._words[_READY] = int(ready)
 
     def publish(self, snapshot: dict[str, Any]) -> None:
-        """Replace the snapshot; raises ValueError if it does not fit."""
+        """Replace the snapshot; raises ValueError if it does not fit, and the last one stays."""
         text = json.dumps(snapshot).encode()
-        if text == self._text:
+        if text == self._written:
             return
-        if len(text) > SIZE - _HEADER.size:
+        if len(text) > SIZE - _TEXT:
             raise ValueError(f"a snapshot of {len(text)} bytes does not fit")
-        sequence = self._word(_SEQUENCE) | 1
-        struct.pack_into("=q", self._map, _SEQUENCE, sequence)
-        self._map[_HEADER.size : _HEADER.size + len(text)] = text
-        struct.pack_into("=q", self._map, _LENGTH, len(text))
-        struct.pack_into("=q", self._map, _SEQUENCE, sequence + 1)
-        self._text = text
+        sequence = self._words[_SEQUENCE] | 1  # it is odd already where a writer was killed here
+        self._words[_SEQUENCE] = sequence
+        self._map[_TEXT : _TEXT + len(text)] = text
+        self._words[_LENGTH] = len(text)
+        self._words[_SEQUENCE] = sequence + 1
+        self._written = text
+
+    # --- what its supervisor writes ------------------------------------------------------------------
+
+    def note_end(self) -> None:
+        """Say that the scanner has ended; the next beat of another one takes that back."""
+        self._words[_ENDED] = time.monotonic_ns()
+
+    # --- what web processes read ---------------------------------------------------------------------
 
     def read(self) -> Reading:
         """The numbers as they are now."""
-        beat, state, ready, paths, validations, *_ = _HEADER.unpack_from(self._map)
-        return Reading(_STATES[state], bool(ready), time.monotonic() - beat, paths, validations)
+        beat, state, ready, paths, validations, _, _, ended = self._words.tolist()
+        age = max(0.0, (time.monotonic_ns() - beat) / 1e9)
+        return Reading(_STATES[state], bool(ready), age, paths, validations, ended > beat)
 
     def snapshot(self) -> dict[str, Any] | None:
-        """The last snapshot, or None if there never was one."""
-        for _ in range(1000):
-            before = self._word(_SEQUENCE)
-            length = self._word(_LENGTH)
-            text = self._map[_HEADER.size : _HEADER.size + length]
-            if before % 2 == 0 and before == self._word(_SEQUENCE):
-                return cast("dict[str, Any]", json.loads(text)) if length else None
-            time.sleep(0.0001)
-        return None
-
-    def _word(self, place: int) -> int:
-        return int(struct.unpack_from("=q", self._map, place)[0])
+        """The last whole snapshot, or None if there never was one; the caller must not change it."""
+        for _ in range(_TRIES):
+            sequence = self._words[_SEQUENCE]
+            if sequence == self._seen:
+                break
+            text = self._map[_TEXT : _TEXT + self._words[_LENGTH]]
+            if sequence % 2 == 0 and sequence == self._words[_SEQUENCE]:
+                self._snapshot = cast("dict[str, Any]", json.loads(text))
+                self._seen = sequence
+                break
+            time.sleep(_PAUSE)  # being written; or left so by a writer that was killed: the last one holds
+        return self._snapshot

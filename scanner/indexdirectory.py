@@ -6,11 +6,13 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
 LOG = logging.getLogger(__name__)
 PREFIX = "artifact-sidecar-"
+LOCK = "lock"
 MEMORY = Path("/dev/shm")
 ROOM = 128 << 20
 """With less free memory-backed space than this, "auto" prefers a temporary directory on disk."""
@@ -27,11 +29,15 @@ class IndexDirectory:
         base = _base(configured)
         remove_stale(base)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        self._lock = _locked(self.path, create=True)
+        try:
+            self._lock: int | None = _new_lock(self.path)
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def remove(self) -> None:
-        """Remove the directory with everything in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the directory with everything in it; what cannot be removed is said in the log."""
+        _remove(self.path)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -41,14 +47,16 @@ def remove_stale(base: Path) -> None:
     """Remove what sidecars of this user that are dead have left in ``base``."""
     for directory in base.glob(PREFIX + "*"):
         try:
-            if directory.stat().st_uid != os.getuid() or not directory.is_dir():
+            about = directory.lstat()
+            if about.st_uid != os.getuid() or not stat.S_ISDIR(about.st_mode):
                 continue
-            lock = _locked(directory, create=False)
+            lock = _free_lock(directory)
         except OSError as error:
             LOG.debug("left %s alone: %s", directory, error)
             continue
         if lock is not None:
-            shutil.rmtree(directory, ignore_errors=True)
+            LOG.info("removing %s, which a process that is gone has left behind", directory)
+            _remove(directory)
             os.close(lock)
 
 
@@ -78,16 +86,39 @@ def _unsuitable(directory: Path) -> str | None:
     free = about.f_bavail * about.f_frsize
     if free < ROOM:
         return f"has only {free >> 20} MiB free"
-    return None if os.access(directory, os.W_OK) else "cannot be written"
+    return None if os.access(directory, os.W_OK | os.X_OK) else "cannot be written"
 
 
-def _locked(directory: Path, *, create: bool) -> int | None:
-    """The descriptor of the directory's lock, or None if another process holds it."""
-    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-    descriptor = os.open(directory / "lock", flags, 0o600)
+def _new_lock(directory: Path) -> int:
+    """The held lock of a directory of our own; it gets its name last, so that nobody ever sees it free."""
+    unnamed = directory / f"{LOCK}.new"
+    descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        unnamed.rename(directory / LOCK)
+    except OSError:
         os.close(descriptor)
-        return None
+        raise
     return descriptor
+
+
+def _free_lock(directory: Path) -> int | None:
+    """Take the lock of a directory that somebody has made; None while that process holds it."""
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return descriptor
+
+
+def _remove(directory: Path) -> None:
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        return  # another sidecar that started now was faster
+    except OSError as error:
+        LOG.warning("cannot remove %s: %s", directory, error)

@@ -1,0 +1,135 @@
+"""The board: what the scanner writes is what web processes read, whole, whenever they look."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scanner.board import SIZE, Board
+
+SECONDS = 30.0
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Board]:
+    """A new board at ``tmp_path / "board"``."""
+    with contextlib.closing(Board.create(tmp_path / "board")) as made:
+        yield made
+
+
+def test_a_new_board_scans_and_has_no_snapshot(board: Board) -> None:
+    """Its beat is that of its creation."""
+    reading = board.read()
+    assert (reading.state, reading.ready, reading.paths, reading.validations) == ("scanning", False, 0, 0)
+    assert 0 <= reading.beat_age < SECONDS
+    assert board.snapshot() is None
+
+
+def test_what_is_written_is_read_through_another_mapping(tmp_path: Path, board: Board) -> None:
+    """All of it."""
+    with contextlib.closing(Board.open(tmp_path / "board")) as other:
+        board.set_state("degraded", True)
+        board.set_pending(2**40, 7)
+        board.publish({"problems": ["số không"], "file": "a"})
+        assert other.read()[:2] == ("degraded", True)
+        assert other.read()[3:] == (2**40, 7)
+        assert other.snapshot() == {"problems": ["số không"], "file": "a"}
+        board.publish({})
+        assert other.snapshot() == {}
+
+
+def test_the_beat_ages(board: Board) -> None:
+    """Until the next one."""
+    deadline = time.monotonic() + SECONDS
+    while board.read().beat_age < 0.05:
+        assert time.monotonic() < deadline
+    old = board.read().beat_age
+    board.beat()
+    assert board.read().beat_age < old
+
+
+def test_all_blocks_are_there_from_the_start(tmp_path: Path, board: Board) -> None:
+    """A file system that is full later on cannot end a process by SIGBUS."""
+    about = os.stat(tmp_path / "board")
+    assert about.st_size == SIZE
+    assert about.st_blocks * 512 >= SIZE
+
+
+def test_a_snapshot_that_does_not_fit_leaves_the_last(board: Board) -> None:
+    """And says so."""
+    board.publish({"a": 1})
+    with pytest.raises(ValueError, match="does not fit"):
+        board.publish({"a": "x" * SIZE})
+    assert board.snapshot() == {"a": 1}
+
+
+def test_a_board_that_is_not_there(tmp_path: Path) -> None:
+    """It is an error."""
+    with pytest.raises(FileNotFoundError):
+        Board.open(tmp_path / "none")
+
+
+def test_a_writer_that_dies_in_the_middle_is_followed_by_another(tmp_path: Path, board: Board) -> None:
+    """Meanwhile there is no snapshot, rather than half of one."""
+    board.publish({"a": 1})
+    sequence = board._word(40)
+    with (tmp_path / "board").open("r+b") as file:
+        file.seek(40)
+        file.write((sequence + 1).to_bytes(8, "little"))
+    assert board.snapshot() is None
+    with contextlib.closing(Board.open(tmp_path / "board")) as fresh:
+        fresh.publish({"a": 1})
+    assert board.snapshot() == {"a": 1}
+
+
+def _write(path: Path, seconds: float) -> None:
+    with contextlib.closing(Board.open(path)) as writer:
+        deadline = time.monotonic() + seconds
+        number = 0
+        while time.monotonic() < deadline:
+            number += 1
+            writer.publish({"number": number, "again": [number] * (number % 500)})
+
+
+def test_no_reader_sees_half_a_snapshot(tmp_path: Path, board: Board) -> None:
+    """Another process writes all the time."""
+    board.publish({"number": 0, "again": []})
+    writer = multiprocessing.get_context("spawn").Process(target=_write, args=(tmp_path / "board", 1.0))
+    writer.start()
+    seen = set()
+    while writer.is_alive():
+        snapshot = board.snapshot()
+        if snapshot is not None:
+            number = snapshot["number"]
+            assert snapshot["again"] == [number] * (number % 500)
+            seen.add(number)
+    writer.join()
+    assert writer.exitcode == 0
+    writer.close()
+    assert len(seen) > 10
+
+
+def test_a_snapshot_while_another_thread_publishes(board: Board) -> None:
+    """The same within one process, where the writer may be interrupted between its steps."""
+    board.publish({"number": -1, "again": []})
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(2000):
+            board.publish({"number": number, "again": [number] * (number % 50)})
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not done.is_set():
+        snapshot = board.snapshot()
+        assert snapshot is None or set(snapshot["again"]) <= {snapshot["number"]}
+    thread.join()
+    assert board.snapshot() == {"number": 1999, "again": [1999] * 49}
