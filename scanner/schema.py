@@ -70,7 +70,8 @@ CREATE INDEX assets_unlisted ON assets(type, owner) WHERE NOT listed;
 -- Reason is what many may share: the first folder of a claim that leads nowhere.
 CREATE TABLE findings(
     type INTEGER NOT NULL, id TEXT NOT NULL, feature INTEGER NOT NULL, kind TEXT NOT NULL,
-    scope INTEGER NOT NULL, state INTEGER NOT NULL, path TEXT, claimed TEXT, detail TEXT NOT NULL, reason TEXT,
+    scope INTEGER NOT NULL, state INTEGER NOT NULL, path TEXT, claimed TEXT, detail TEXT NOT NULL,
+    reason TEXT,
     since INTEGER NOT NULL, seen INTEGER NOT NULL, due INTEGER NOT NULL,
     PRIMARY KEY(type, id, feature, kind)) WITHOUT ROWID;
 CREATE INDEX findings_due ON findings(due) WHERE state=0;
