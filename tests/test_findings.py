@@ -145,7 +145,7 @@ def kinds(items: list[FindingItem]) -> set[tuple[str, str, str]]:
 
 @pytest.fixture(autouse=True)
 def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that were written a moment ago are not read again: that takes two seconds, and is another test's."""
+    """Files that were written a moment ago are not read again: that takes seconds, and is another test's."""
     monkeypatch.setattr(contentchecks, "RECENT_NS", 0)
 
 
