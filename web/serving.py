@@ -24,6 +24,7 @@ from web.app import make_app
 from web.context import Context, Lookup
 from web.health import Health
 from web.lookup import ScannerLookup, no_lookup
+from web.metrics import Metrics
 from web.progress import Progress
 from web.server import Server, bind
 from web.supervisor import Child, Supervisor
@@ -127,6 +128,7 @@ async def serving(
 def _context(config: Config, queries: QueriesLike | Any, board: Board, lookup: Lookup) -> Context:
     web = config.web
     release = version("artifact-sidecar")
+    metrics = Metrics(board)
     return Context(
         queries,
         Health(board, release, configured=bool(config.database.url)),
@@ -139,6 +141,8 @@ def _context(config: Config, queries: QueriesLike | Any, board: Board, lookup: L
         tuple(web.include),
         web.files,
         release,
+        metrics.observe,
+        metrics.render,
     )
 
 
