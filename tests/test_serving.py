@@ -1,0 +1,229 @@
+"""``sidecar serve`` as a user meets it: started, killed, frozen, misconfigured, and stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import Serving, alive, insert_job, make_database, refused, send, state_of, until
+
+
+def test_a_killed_scanner_is_restarted_and_takes_the_index_over(tmp_path: Path) -> None:
+    """Meanwhile the last index answers."""
+    with Serving(tmp_path) as server:
+        server.write(1)
+        server.ready()
+        server.files(1)
+        before = server.scanner()
+        index = {path.name: path.stat().st_ino for path in server.directories()[0].glob("index-*.db")}
+        version = server.health()["index"]["version"]
+        send(before, signal.SIGKILL)
+        server.write(2)
+        reply = server.get("/jobs")
+        assert reply.status == 200
+        assert reply.json()["items"][0]["counts"]["frames"] >= 1
+        until(lambda: server.children("scanner.service") not in ([], [before]), "another scanner")
+        server.files(2)
+        until(lambda: server.health()["status"] == "ok", "ok again")
+        assert server.health()["index"]["version"] > version
+        assert {path.name: path.stat().st_ino for path in server.directories()[0].glob("index-*.db")} == index
+        assert server.frames() == 2
+
+
+def test_a_damaged_index_is_replaced(tmp_path: Path) -> None:
+    """Its answers come from the new file, without a restart of the web process."""
+    with Serving(tmp_path) as server:
+        server.write(1)
+        server.ready()
+        server.files(1)
+        scanner = server.scanner()
+        send(scanner, signal.SIGSTOP)
+        for path in server.directories()[0].glob("index-*.db*"):
+            path.unlink()
+        send(scanner, signal.SIGKILL)
+        server.write(2)
+        until(lambda: server.frames() == 2, "both files")
+        until(lambda: server.health()["status"] == "ok", "ok again")
+
+
+def test_a_killed_server_takes_its_scanner_along_and_the_next_cleans_up(tmp_path: Path) -> None:
+    """Its index directory stays behind until then."""
+    with Serving(tmp_path) as server:
+        server.ready()
+        scanner = server.scanner()
+        stale = server.directories()
+        server.process.kill()
+        server.process.wait()
+        until(lambda: not alive(scanner), "the scanner ends")
+        assert stale == server.directories()
+        server.start()
+        server.ready()
+        fresh = server.directories()
+        assert len(fresh) == 1
+        assert fresh != stale
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> None:
+    """Soon, with exit code 0, and nothing is left."""
+    with Serving(tmp_path, {"SIDECAR_WEB__PROCESSES": 2}) as server:
+        server.ready()
+        until(lambda: len(server.children()) == 2, "both children")
+        children = server.children()
+        began = time.monotonic()
+        server.process.send_signal(number)
+        assert server.process.wait(30) == 0
+        assert time.monotonic() - began < 5
+        assert not [pid for pid in children if alive(pid)]
+        assert server.directories() == []
+
+
+def test_a_signal_to_the_whole_group_is_no_crash(tmp_path: Path) -> None:
+    """A terminal sends SIGINT to the children as well; nothing is restarted or logged as an error."""
+    with Serving(tmp_path, {"SIDECAR_WEB__PROCESSES": 2}) as server:
+        server.ready()
+        until(lambda: len(server.children()) == 2, "both children")
+        for pid in server.children():
+            send(pid, signal.SIGINT)
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == 0
+        assert '"level": "error"' not in server.log
+        assert "Traceback" not in server.log
+
+
+def test_a_frozen_scanner_shows(tmp_path: Path) -> None:
+    """And is fine once it goes on."""
+    with Serving(tmp_path) as server:
+        server.write(1)
+        server.ready()
+        until(lambda: server.health()["status"] == "ok", "ok")
+        scanner = server.scanner()
+        send(scanner, signal.SIGSTOP)
+        until(lambda: state_of(scanner) == "T", "it is stopped")
+        try:
+            until(lambda: server.health()["status"] == "degraded", "degraded")
+            assert "silent" in server.health()["problems"][0]
+            reply = server.get("/jobs")
+            assert (reply.status, reply.headers["x-index-state"]) == (200, "degraded")
+        finally:
+            send(scanner, signal.SIGCONT)
+        until(lambda: server.health()["status"] == "ok", "ok")
+        assert server.get("/jobs").headers["x-index-state"] == "complete"
+        assert server.scanner() == scanner
+
+
+def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+    """With its place in the configuration."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, lines = refused(tmp_path, SIDECAR_WEB__PORT=str(taken.getsockname()[1]))
+    assert code == 2
+    assert len(lines) == 1
+    assert "web.port" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "key"),
+    [
+        ("SIDECAR_WEB__PORT", "many", "web.port"),
+        ("SIDECAR_DATABASE__URL", "mysql://u:secret@h/x", "database.url"),
+        ("SIDECAR_INDEX__DIRECTORY", "/proc/none", "index.directory"),
+        ("SIDECAR_WEB__HOST", "no.such.host.invalid", "web.host"),
+    ],
+)
+def test_what_cannot_be_used_ends_with_2(tmp_path: Path, name: str, value: str, key: str) -> None:
+    """In one line that names the key and no secret."""
+    code, lines = refused(tmp_path, **{name: value})
+    assert (code, len(lines)) == (2, 1), lines
+    assert key in lines[0]
+    assert "secret" not in lines[0]
+
+
+def test_a_data_root_may_come_later(tmp_path: Path) -> None:
+    """It starts without one, and what comes is seen."""
+    with Serving(tmp_path) as server:
+        server.ready()
+        assert server.frames() == 0
+        server.write(1)
+        server.files(1)
+        until(lambda: server.health()["status"] == "ok", "ok")
+
+
+def test_a_database_may_come_later(tmp_path: Path) -> None:
+    """It starts without one, says so, and reads it when it is there."""
+    database = tmp_path / "pipeline.db"
+    settings = {"SIDECAR_DATABASE__URL": f"sqlite:///{database}", "SIDECAR_DATABASE__POLL_SECONDS": 0.2}
+    with Serving(tmp_path, settings) as server:
+        server.write(1)
+        body = until(lambda: (body := server.health())["status"] == "degraded" and body, "degraded")
+        assert body["database"]["configured"] is True
+        assert any(line.startswith("database") for line in body["problems"])
+        assert server.get("/readyz").status == 503
+        make_database(database)
+        insert_job(database, "j1")
+        server.ready()
+        until(lambda: server.health()["status"] == "ok", "ok")
+        assert server.get("/status/j1").status == 200
+
+
+def test_a_job_that_was_just_inserted_is_found(tmp_path: Path) -> None:
+    """Long before the next poll."""
+    database = tmp_path / "pipeline.db"
+    make_database(database)
+    settings = {"SIDECAR_DATABASE__URL": f"sqlite:///{database}", "SIDECAR_DATABASE__POLL_SECONDS": 3600}
+    with Serving(tmp_path, settings) as server:
+        server.write(1)
+        server.ready()
+        assert server.get("/status/j1").status == 404
+        insert_job(database, "j2")
+        until(lambda: server.get("/status/j2").status == 200, "found by its key", 10)
+
+
+def test_further_web_processes_answer_and_are_restarted(tmp_path: Path) -> None:
+    """While the first cannot, the second does."""
+    with Serving(tmp_path, {"SIDECAR_WEB__PROCESSES": 2}) as server:
+        server.write(1)
+        server.ready()
+        second = until(lambda: server.children("web.serving"), "a second process")[0]
+        send(server.process.pid, signal.SIGSTOP)
+        try:
+            server.client.close()
+            until(lambda: server.frames() == 1, "the second answers")
+        finally:
+            send(server.process.pid, signal.SIGCONT)
+        server.client.close()
+        send(second, signal.SIGKILL)
+        until(lambda: server.children("web.serving") not in ([], [second]), "another second process")
+        assert server.get("/jobs").status == 200
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A file system in memory of 2 MiB."""
+    place = tmp_path / "index"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a file system takes rights that this machine does not give")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_index_says_what_it_needs(tmp_path: Path, tiny: Path) -> None:
+    """And what it has is still served."""
+    directory = tmp_path / "data" / "frames" / "v"
+    directory.mkdir(parents=True)
+    for number in range(20_000):
+        (directory / f"{number:06}.jpg").touch()
+    with Serving(tmp_path) as server:
+        body = until(lambda: (body := server.health())["status"] == "degraded" and body, "degraded")
+        assert any("MiB" in line and str(tiny) in line for line in body["problems"]), body
+        reply = server.get("/jobs")
+        assert (reply.status, reply.headers["x-index-state"]) == (200, "degraded")
+        assert server.get("/readyz").status == 503
+        assert "Traceback" not in server.log
