@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scanner.board import Board, State
+from scanner.board import Board, Reading, State
 from web.supervisor import SILENT_SECONDS
 
 _EMPTY: dict[str, Any] = {
@@ -28,11 +28,9 @@ class Health:
         self._configured = configured
 
     def state(self) -> State:
-        """The value of ``X-Index-State``; a scanner that is silent leaves answers that may be old."""
+        """The value of ``X-Index-State``; without a scanner that beats, answers may be old."""
         reading = self._board.read()
-        if reading.beat_age > SILENT_SECONDS:
-            return "degraded"
-        return reading.state
+        return "degraded" if _absence(reading) else reading.state
 
     def ready(self) -> bool:
         """Whether the first full scan, and the first read of the database, were done."""
@@ -41,17 +39,10 @@ class Health:
     def snapshot(self) -> dict[str, Any]:
         """The body of ``/healthz``."""
         reading = self._board.read()
-        published = self._board.snapshot()
-        body = dict(published or _EMPTY)
-        body.pop("file", None)
-        degraded = bool(body.pop("degraded", False))
-        problems = list(body["problems"])
-        if published is None:
-            body["database"] = {**body["database"], "configured": self._configured}
-        if reading.beat_age > SILENT_SECONDS:
-            degraded = True
-            silence = f"the scanner has been silent for {reading.beat_age:.0f} s: answers may be old"
-            problems.insert(0, silence)
+        body = self._published()
+        absence = _absence(reading)
+        degraded = bool(body.pop("degraded", False)) or absence is not None
+        problems = [absence, *body["problems"]] if absence else body["problems"]
         status = "degraded" if degraded else "ok" if reading.ready else "starting"
         return {
             "status": status,
@@ -59,5 +50,26 @@ class Health:
             "version": self._version,
             **body,
             "problems": problems,
-            "pending": {"paths": reading.paths, "validations": reading.validations},
+            "pending": {"paths": _paths(reading), "validations": reading.validations},
         }
+
+    def _published(self) -> dict[str, Any]:
+        """What the scanner said last, without what is for the web process alone."""
+        published = self._board.snapshot()
+        if published is None:
+            return {**_EMPTY, "database": {**_EMPTY["database"], "configured": self._configured}}
+        return {key: value for key, value in published.items() if key != "file"}
+
+
+def _absence(reading: Reading) -> str | None:
+    """The problem of a scanner that is not heard, or None."""
+    if reading.ended:
+        return "the scanner has ended and is started again: answers may be old"
+    if reading.beat_age > SILENT_SECONDS:
+        return f"the scanner has been silent for {reading.beat_age:.0f} s: answers may be old"
+    return None
+
+
+def _paths(reading: Reading) -> int:
+    """What waits to be looked at; after a scanner's end at least the root, which the next one looks at."""
+    return max(reading.paths, 1) if reading.ended else reading.paths

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import pickle
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scanner.board import Board
@@ -19,32 +20,44 @@ LOG = logging.getLogger(__name__)
 SILENT_SECONDS = 2.0
 HUNG_SECONDS = 30.0
 STOP_SECONDS = 3.0
+WATCH_SECONDS = 0.5
 FIRST_PAUSE, LAST_PAUSE, HEALTHY_SECONDS = 0.1, 10.0, 60.0
 SCANNER = (sys.executable, "-P", "-m", "scanner.service")
 
 
 def child_environment() -> dict[str, str]:
     """The environment in which a child finds the same packages, wherever it is started from."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path)}
+
+
+def _nothing() -> None:
+    """What is done about an end that concerns nobody else."""
 
 
 class Child:
     """A process of our own that is started again, with a growing pause, whenever it ends.
 
-    ``fds`` are inherited. It is sent what it needs through its standard input, which stays open: a child
-    whose input ends knows that its parent has gone.
+    It is sent ``message`` through its standard input, which stays open: a child whose input ends knows that
+    its parent has gone. ``fds`` are inherited. ``ended`` is called at each end that was not asked for. A
+    session of its own keeps the terminal's Ctrl-C, which is for the parent, from reaching it first.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], message: tuple[object, ...], fds: tuple[int, ...] = ()
+        self,
+        name: str,
+        command: Sequence[str],
+        message: tuple[object, ...],
+        fds: tuple[int, ...] = (),
+        ended: Callable[[], None] = _nothing,
     ) -> None:
         self.name = name
         self._command = command
         self._message = pickle.dumps(message)
         self._fds = fds
+        self._ended = ended
         self._task: asyncio.Task[None] | None = None
         self.process: asyncio.subprocess.Process | None = None
-        self.started_at = 0.0
+        self.started_at = time.monotonic()
 
     @property
     def alive(self) -> bool:
@@ -68,32 +81,42 @@ class Child:
         process = self.process
         if process is None or process.returncode is not None:
             return
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
         try:
             await asyncio.wait_for(process.wait(), STOP_SECONDS)
         except TimeoutError:
             LOG.warning("%s did not stop in %.0f s and is killed", self.name, STOP_SECONDS)
-            process.kill()
+            self.kill()
             await process.wait()
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE
         while True:
             self.started_at = time.monotonic()
-            code = await self._run()
+            outcome = await self._run()
+            self._ended()
             if time.monotonic() - self.started_at > HEALTHY_SECONDS:
                 pause = FIRST_PAUSE
-            LOG.error("%s ended (%s); it is started again in %.1f s", self.name, _reason(code), pause)
+            LOG.error("%s %s; it is started again in %.1f s", self.name, outcome, pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_PAUSE)
 
-    async def _run(self) -> int:
-        self.process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, env=child_environment(), pass_fds=self._fds
-        )
+    async def _run(self) -> str:
+        """Start it and wait for its end; returns what became of it."""
+        try:
+            self.process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                env=child_environment(),
+                pass_fds=self._fds,
+                start_new_session=True,
+            )
+        except OSError as error:  # no process or no memory to be had now
+            return f"could not be started ({error.strerror or error})"
         assert self.process.stdin is not None
         self.process.stdin.write(self._message)
-        return await self.process.wait()
+        return f"ended ({_reason(await self.process.wait())})"
 
 
 class Supervisor:
@@ -103,7 +126,7 @@ class Supervisor:
         self, config: Config, directory: Path, board: Board, command: Sequence[str] = SCANNER
     ) -> None:
         self._board = board
-        self.scanner = Child("the scanner", command, (config, str(directory)))
+        self.scanner = Child("the scanner", command, (config, str(directory)), ended=board.note_end)
         self._watch: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -119,15 +142,29 @@ class Supervisor:
         await self.scanner.stop()
 
     async def _watch_heartbeat(self) -> None:
+        silent = False
         while True:
-            await asyncio.sleep(1.0)
-            silent = min(self._board.read().beat_age, time.monotonic() - self.scanner.started_at)
-            if self.scanner.alive and silent > HUNG_SECONDS:
-                LOG.error("the scanner has been silent for %.0f s and is killed", silent)
+            await asyncio.sleep(WATCH_SECONDS)
+            # A scanner that was just started has not been silent for as long as the one before it.
+            seconds = min(self._board.read().beat_age, time.monotonic() - self.scanner.started_at)
+            if self.scanner.alive and seconds > HUNG_SECONDS:
+                LOG.error("the scanner has been silent for %.0f s and is killed", seconds)
                 self.scanner.kill()
+            elif silent != (seconds > SILENT_SECONDS):
+                silent = not silent
+                self._tell(silent)
+
+    def _tell(self, silent: bool) -> None:
+        if silent:
+            LOG.warning("the scanner is silent: the last index goes on answering")
+        else:
+            LOG.info("the scanner is heard again")
 
 
 def _reason(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
-    return f"killed by {signal.Signals(-code).name}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"killed by signal {-code}"
