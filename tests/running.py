@@ -115,8 +115,7 @@ class Serving:
             error.add_note(self.log[-3000:])
         children = self.children() if self.process.poll() is None else []
         self.end()
-        for pid in children:
-            until(lambda pid=pid: not alive(pid), f"process {pid} ends with its parent")
+        until(lambda: not any(map(alive, children)), f"the processes {children} end with their parent")
 
     def end(self) -> None:
         """Stop it, whatever its state."""

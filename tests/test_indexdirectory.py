@@ -117,7 +117,7 @@ def test_without_room_in_memory_it_is_a_temporary_one(
 ) -> None:
     """And that is told, with the reason and the remedy."""
     monkeypatch.setattr(indexdirectory, "ROOM", 1 << 62)
-    monkeypatch.setattr(indexdirectory.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     with caplog.at_level(logging.WARNING):
         made = IndexDirectory("auto")
     made.remove()
@@ -131,7 +131,7 @@ def test_memory_that_is_not_there(
 ) -> None:
     """The same."""
     monkeypatch.setattr(indexdirectory, "MEMORY", tmp_path / "none")
-    monkeypatch.setattr(indexdirectory.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     made = IndexDirectory("auto")
     made.remove()
     assert made.path.parent == tmp_path

@@ -50,6 +50,7 @@ def test_a_damaged_index_is_replaced(tmp_path: Path) -> None:
         server.write(2)
         until(lambda: server.frames() == 2, "both files")
         until(lambda: server.health()["status"] == "ok", "ok again")
+        assert server.get("/nothing").status == 404
 
 
 def test_a_killed_server_takes_its_scanner_along_and_the_next_cleans_up(tmp_path: Path) -> None:

@@ -61,6 +61,10 @@ class LiveQueries:
         """Close the connection."""
         self._queries.close()
 
+    def revision(self) -> int:
+        """That of the file that is read now, for those who keep hold of this method, too."""
+        return self._queries.revision()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._queries, name)
 
