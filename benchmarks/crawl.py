@@ -9,6 +9,7 @@ a temporary directory, and removes it again. Content checks are off; the cache o
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import queue
 import subprocess
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=500)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
+    gc.set_threshold(20_000, 10, 10)  # as the scanner process does
     with tempfile.TemporaryDirectory(prefix="sidecar-bench-") as base:
         data = Path(base) / "data"
         make_tree(data, options.videos, options.frames)

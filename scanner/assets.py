@@ -524,7 +524,10 @@ class AssetTable:
         paths = [found.path for candidates in case.evidence.found[1:] for found in candidates]
         hashes: set[int] = set()
         for path in paths:
-            for place in self._classify(path, images=False):
+            places = self._classify(path)
+            if places and places[0].feature is Feature.IMAGE:
+                places = self._classify(path, images=False)
+            for place in places:
                 key = self._key_of(place, path)
                 if key != case.key:
                     self.mark(key, path)
