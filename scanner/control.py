@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import socketserver
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,11 @@ class ControlServer:
                     found = handler(str(kind), tuple(map(str, keys)))
                     self.wfile.write(json.dumps(found).encode() + b"\n")
 
-        self._server = _Server(address_of(self._directory), Request)
+        try:
+            self._server = _Server(address_of(self._directory), Request)
+        except OSError:
+            os.close(self._directory)
+            raise
         self._thread = threading.Thread(target=self._server.serve_forever, name="control", daemon=True)
 
     def start(self) -> None:
@@ -43,7 +48,7 @@ class ControlServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """End; open connections are closed."""
+        """End; answers under way are still given, but not waited for."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -56,8 +61,11 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     request_queue_size = 64
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A web process that went away in the middle of a question is normal; anything else is logged."""
-        LOG.debug("a lookup broke off", exc_info=True)
+        """A web process that went away in the middle of a question is normal; anything else is an error."""
+        if isinstance(sys.exc_info()[1], BrokenPipeError | ConnectionResetError):
+            LOG.debug("a web process did not wait for its answer")
+        else:
+            LOG.error("a lookup failed", exc_info=True)
 
 
 def connect(directory: Path) -> socket.socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from scanner.control import connect
 
+LOG = logging.getLogger(__name__)
 WAIT_SECONDS = 1.0
 FORGET_SECONDS = 1.0
 REMEMBERED = 10_000
@@ -60,8 +62,12 @@ class ScannerLookup:
                 stream.write(json.dumps(question).encode() + b"\n")
                 stream.flush()
                 return bool(json.loads(stream.readline() or b"false"))
-        except OSError:
-            return False  # the scanner is away: what it has not found is not known
+        except OSError as error:  # the scanner is away: what it has not found is not known
+            LOG.debug("nobody looks up %s: %s", question[0], error)
+            return False
+        except ValueError as error:  # it ended in the middle of its answer
+            LOG.debug("the lookup of %s broke off: %s", question[0], error)
+            return False
 
 
 async def no_lookup(kind: str, *key: str) -> bool:
