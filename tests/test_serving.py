@@ -72,28 +72,20 @@ def test_a_killed_server_takes_its_scanner_along_and_the_next_cleans_up(tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> None:
-    """Soon, with exit code 0, and nothing is left."""
+    """Soon, with exit code 0, and nothing is left; a terminal sends SIGINT to the children as well."""
     with Serving(tmp_path, {"SIDECAR_WEB__PROCESSES": 2}) as server:
         server.ready()
         until(lambda: len(server.children()) == 2, "both children")
         children = server.children()
         began = time.monotonic()
+        if number == signal.SIGINT:
+            for pid in children:
+                send(pid, number)
         server.process.send_signal(number)
         assert server.process.wait(30) == 0
         assert time.monotonic() - began < 5
         assert not [pid for pid in children if alive(pid)]
         assert server.directories() == []
-
-
-def test_a_signal_to_the_whole_group_is_no_crash(tmp_path: Path) -> None:
-    """A terminal sends SIGINT to the children as well; nothing is restarted or logged as an error."""
-    with Serving(tmp_path, {"SIDECAR_WEB__PROCESSES": 2}) as server:
-        server.ready()
-        until(lambda: len(server.children()) == 2, "both children")
-        for pid in server.children():
-            send(pid, signal.SIGINT)
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(30) == 0
         assert '"level": "error"' not in server.log
         assert "Traceback" not in server.log
 

@@ -103,7 +103,7 @@ async def _run(
             host, port = sockets[0].getsockname()[:2]
             LOG.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
             with Progress(board):
-                await _until_signalled()
+                await _until_signalled(signal.SIGTERM, signal.SIGINT)
                 LOG.info("stopping")
     finally:
         await asyncio.gather(supervisor.stop(), *(child.stop() for child in extra))
@@ -159,10 +159,10 @@ async def _follow(queries: LiveQueries, board: Board) -> None:
             queries.follow(snapshot["file"])
 
 
-async def _until_signalled() -> None:
+async def _until_signalled(*numbers: signal.Signals) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in numbers:
         loop.add_signal_handler(number, stopped.set)
     await stopped.wait()
 
@@ -201,6 +201,7 @@ def _empty_index(config: Config, directory: Path) -> str:
 
 def _serve_as_child() -> int:
     """A further web process: everything it needs comes through its standard input, whose end ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent stops its children
     config, directory, index, fds = pickle.load(sys.stdin.buffer)
     logs.configure(config.log)
     sockets = [socket.socket(fileno=fd) for fd in fds]
@@ -211,7 +212,7 @@ def _serve_as_child() -> int:
             current = index if snapshot is None else snapshot["file"]
             async with serving(config, Path(directory), current, board, sockets):
                 ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
-                signalled = asyncio.ensure_future(_until_signalled())
+                signalled = asyncio.ensure_future(_until_signalled(signal.SIGTERM))
                 await asyncio.wait([ended, signalled], return_when=asyncio.FIRST_COMPLETED)
 
     asyncio.run(run())
