@@ -19,9 +19,7 @@ MANY = 20
 class Reporter:
     """Builds the snapshot of a worker; ``database`` gives the poller's status, None without a database."""
 
-    def __init__(
-        self, config: Config, worker: Worker, shared: Callable[[], list[str]] = list
-    ) -> None:
+    def __init__(self, config: Config, worker: Worker, shared: Callable[[], list[str]] = list) -> None:
         self._config = config
         self._shared = shared
         self._worker = worker
