@@ -33,6 +33,8 @@ class Reporter:
             f"root {absolute(root.path)} {root.reason}: what was known below it is kept"
             for root in worker.roots.unavailable()
         ]
+        if not any(root.present for root in worker.roots.all.values()):
+            lines.extend(_data_root_fault(absolute("")))
         for directory, number in list(worker.unreadable.items())[:5]:
             lines.append(f"cannot read {absolute(directory)}: {os.strerror(number)}")
         if len(worker.unreadable) > 5:
@@ -157,3 +159,12 @@ class Reporter:
             return None
         moment = datetime.fromtimestamp(value // 1_000_000_000, UTC)
         return moment.astimezone(self._zone).isoformat(timespec="seconds")
+
+
+def _data_root_fault(path: str) -> list[str]:
+    """Why the data root as a whole cannot be looked at, if so: where it is not there, no root can be."""
+    try:
+        os.listdir(path)
+    except OSError as error:
+        return [f"data root {path}: {os.strerror(error.errno or 0).lower()} (data.root)"]
+    return []
