@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import pickle
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
+
+import apsw
 
 from scanner import logs
 from scanner.board import Board
@@ -40,6 +44,43 @@ CANNOT_START = 2
 
 class CannotStart(Exception):  # noqa: N818 - a state, told in one line
     """The server cannot be started; the text is one line that says what and where."""
+
+
+class StopSignals:
+    """Signals that ask for the end, noted from when it is entered, so that each step until then is undone.
+
+    Once one was noted, further ones are nothing, until the process ends: cleaning up goes on undisturbed.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._numbers = numbers
+        self._noted = False
+        self._wake: Callable[[], object] | None = None
+
+    def __enter__(self) -> StopSignals:
+        self._before = {number: signal.signal(number, self._note) for number in self._numbers}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_IGN if self._noted else handler)
+
+    async def wait(self) -> None:
+        """Return once a signal has come, be it before this was asked."""
+        stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._wake = lambda: loop.call_soon_threadsafe(stopped.set)
+        try:
+            if not self._noted:
+                await stopped.wait()
+        finally:
+            self._wake = None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._noted = True
+        if self._wake is not None:
+            self._wake()
 
 
 class LiveQueries:
@@ -73,11 +114,14 @@ def serve(config: Config) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code, 2 where it cannot start."""
     logs.configure(config.log)
     try:
-        with _listening(config) as sockets, _index_directory(config) as directory:
-            board = Board.create(directory / "board")
-            with contextlib.closing(board):
-                index = _empty_index(config, directory)
-                asyncio.run(_run(config, directory, index, board, sockets))
+        with (
+            StopSignals(signal.SIGTERM, signal.SIGINT) as stop,
+            _listening(config) as sockets,
+            _index_directory(config) as directory,
+            contextlib.closing(_new_board(directory)) as board,
+        ):
+            index = _empty_index(config, directory)
+            asyncio.run(_run(config, directory, index, board, sockets, stop))
     except CannotStart as error:
         print(error, file=sys.stderr)
         return CANNOT_START
@@ -86,7 +130,12 @@ def serve(config: Config) -> int:
 
 
 async def _run(
-    config: Config, directory: Path, index: str, board: Board, sockets: list[socket.socket]
+    config: Config,
+    directory: Path,
+    index: str,
+    board: Board,
+    sockets: list[socket.socket],
+    stop: StopSignals,
 ) -> None:
     supervisor = Supervisor(config, directory, board)
     fds = tuple(bound.fileno() for bound in sockets)
@@ -103,8 +152,10 @@ async def _run(
             host, port = sockets[0].getsockname()[:2]
             LOG.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
             with Progress(board):
-                await _until_signalled(signal.SIGTERM, signal.SIGINT)
-                LOG.info("stopping")
+                await stop.wait()
+            LOG.info("stopping")
+            draining = asyncio.gather(*(child.stop() for child in extra))
+        await draining
     finally:
         await asyncio.gather(supervisor.stop(), *(child.stop() for child in extra))
 
@@ -152,19 +203,18 @@ def _context(config: Config, queries: QueriesLike | Any, board: Board, lookup: L
 
 async def _follow(queries: LiveQueries, board: Board) -> None:
     """A scanner that could not take the index over has begun another file: read from that one."""
+    refused: str | None = None
     while True:
         await asyncio.sleep(REOPEN_SECONDS)
         snapshot = board.snapshot()
-        if snapshot is not None:
-            queries.follow(snapshot["file"])
-
-
-async def _until_signalled(*numbers: signal.Signals) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in numbers:
-        loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+        path = None if snapshot is None else snapshot["file"]
+        try:
+            if path is not None:
+                queries.follow(path)
+        except apsw.Error as error:  # it may have been replaced once more; until then the last one answers
+            if path != refused:
+                LOG.warning("cannot read the new index %s: %s", path, error)
+            refused = path
 
 
 @contextlib.contextmanager
@@ -192,10 +242,20 @@ def _index_directory(config: Config) -> Iterator[Path]:
         directory.remove()
 
 
+def _new_board(directory: Path) -> Board:
+    try:
+        return Board.create(directory / "board")
+    except OSError as error:
+        raise CannotStart(f"cannot write in {directory}: {error.strerror} (index.directory)") from error
+
+
 def _empty_index(config: Config, directory: Path) -> str:
     """An index without content, so that every question has an answer from the first moment on."""
     path = str(directory / "index-0.db")
-    Index(path, config).close()
+    try:
+        Index(path, config).close()
+    except apsw.Error as error:
+        raise CannotStart(f"cannot make the index {path}: {error} (index.directory)") from error
     return path
 
 
@@ -211,12 +271,26 @@ def _serve_as_child() -> int:
             snapshot = board.snapshot()
             current = index if snapshot is None else snapshot["file"]
             async with serving(config, Path(directory), current, board, sockets):
-                ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
-                signalled = asyncio.ensure_future(_until_signalled(signal.SIGTERM))
+                ended = asyncio.ensure_future(_end_of_input())
+                signalled = asyncio.ensure_future(stop.wait())
                 await asyncio.wait([ended, signalled], return_when=asyncio.FIRST_COMPLETED)
 
-    asyncio.run(run())
+    with StopSignals(signal.SIGTERM) as stop:
+        asyncio.run(run())
     return 0
+
+
+async def _end_of_input() -> None:
+    """Return once the parent has gone. No thread may wait for that: it would outlast all else."""
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def look() -> None:
+        if not os.read(0, 1024):
+            loop.remove_reader(0)
+            ended.set()
+
+    loop.add_reader(0, look)
+    await ended.wait()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from scanner.config import Config
 LOG = logging.getLogger(__name__)
 SILENT_SECONDS = 2.0
 HUNG_SECONDS = 30.0
-STOP_SECONDS = 3.0
+STOP_SECONDS = 2.0
 WATCH_SECONDS = 0.5
 FIRST_PAUSE, LAST_PAUSE, HEALTHY_SECONDS = 0.1, 10.0, 60.0
 SCANNER = (sys.executable, "-P", "-m", "scanner.service")
@@ -74,7 +74,7 @@ class Child:
             self.process.kill()
 
     async def stop(self) -> None:
-        """End it: it is asked first, and killed if it does not follow within three seconds."""
+        """End it: it is asked first, and killed if it does not follow within two seconds."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
