@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import pickle
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -31,6 +29,7 @@ from web.lookup import ScannerLookup, no_lookup
 from web.metrics import Metrics
 from web.progress import Progress
 from web.server import Server, bind
+from web.stopping import StopSignals, end_of_input
 from web.supervisor import Child, Supervisor
 
 if TYPE_CHECKING:
@@ -44,43 +43,6 @@ CANNOT_START = 2
 
 class CannotStart(Exception):  # noqa: N818 - a state, told in one line
     """The server cannot be started; the text is one line that says what and where."""
-
-
-class StopSignals:
-    """Signals that ask for the end, noted from when it is entered, so that each step until then is undone.
-
-    Once one was noted, further ones are nothing, until the process ends: cleaning up goes on undisturbed.
-    """
-
-    def __init__(self, *numbers: signal.Signals) -> None:
-        self._numbers = numbers
-        self._noted = False
-        self._wake: Callable[[], object] | None = None
-
-    def __enter__(self) -> StopSignals:
-        self._before = {number: signal.signal(number, self._note) for number in self._numbers}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_IGN if self._noted else handler)
-
-    async def wait(self) -> None:
-        """Return once a signal has come, be it before this was asked."""
-        stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._wake = lambda: loop.call_soon_threadsafe(stopped.set)
-        try:
-            if not self._noted:
-                await stopped.wait()
-        finally:
-            self._wake = None
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._noted = True
-        if self._wake is not None:
-            self._wake()
 
 
 class LiveQueries:
@@ -271,26 +233,13 @@ def _serve_as_child() -> int:
             snapshot = board.snapshot()
             current = index if snapshot is None else snapshot["file"]
             async with serving(config, Path(directory), current, board, sockets):
-                ended = asyncio.ensure_future(_end_of_input())
+                ended = asyncio.ensure_future(end_of_input())
                 signalled = asyncio.ensure_future(stop.wait())
                 await asyncio.wait([ended, signalled], return_when=asyncio.FIRST_COMPLETED)
 
     with StopSignals(signal.SIGTERM) as stop:
         asyncio.run(run())
     return 0
-
-
-async def _end_of_input() -> None:
-    """Return once the parent has gone. No thread may wait for that: it would outlast all else."""
-    ended, loop = asyncio.Event(), asyncio.get_running_loop()
-
-    def look() -> None:
-        if not os.read(0, 1024):
-            loop.remove_reader(0)
-            ended.set()
-
-    loop.add_reader(0, look)
-    await ended.wait()
 
 
 if __name__ == "__main__":
