@@ -130,7 +130,8 @@ class ContentChecks:
         state = self._index.tree.state(path)
         if path in self._flying or path in self._later or state is None:
             return False
-        image = self._image_of(key) if feature in CHECKED_WITH_IMAGE else None
+        compared = feature in CHECKED_WITH_IMAGE and not self._is_shared(path)
+        image = self._image_of(key) if compared else None
         image_state = None if image is None else self._index.tree.state(image)
         tag = Tag(
             key,
@@ -148,6 +149,11 @@ class ContentChecks:
         self._pool.submit(task, tag)
         self._flying.add(path)
         return True
+
+    def _is_shared(self, path: str) -> bool:
+        """Whether several assets' rows claim the file: none of their images is the one to hold it against."""
+        namers = self._index.claims.naming([path]).get(path, ())
+        return len({(type, id) for type, id, _ in namers}) > 1
 
     def _image_of(self, key: Key) -> str | None:
         row = self._db.execute("SELECT image FROM assets WHERE type=? AND id=? AND listed", key).fetchone()
