@@ -574,7 +574,7 @@ def fill_sqlite(path: Path, rows: Rows, journal: str) -> None:
 
 
 @pytest.fixture
-def reader(postgres: str) -> Iterator[str]:
+def reader(postgres_cluster: Cluster, postgres: str) -> Iterator[str]:
     """The address by which a role that may only read reaches the database; with a password in it."""
     name = f"reader_{os.getpid()}"
     with psycopg.connect(postgres, autocommit=True) as connection:
@@ -583,6 +583,7 @@ def reader(postgres: str) -> Iterator[str]:
             f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {name}".encode()
         )
     yield postgres.replace("postgres@", f"{name}:{PASSWORD}@")
+    postgres_cluster.start()
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"DROP OWNED BY {name}".encode())
         connection.execute(f"DROP ROLE {name}".encode())
@@ -666,8 +667,8 @@ def test_a_postgresql_that_is_down_at_start_keeps_no_file_from_being_indexed(
         reply = until(lambda: r if (r := server.get(asset)).status == 200 else None, "the disk is indexed")
         assert reply.json()["has_segment"] is True
         until(lambda: server.health()["scan"]["last_completed_at"], "the disk is read in full")
-        health = unreachable(server)
-        assert (health["ready"], health["index"]["assets"]) == (False, 15)
+        until(lambda: server.health()["index"]["assets"] == 15, "every image is an asset")
+        assert unreachable(server)["ready"] is False
         not_yet(server)
         postgres_cluster.start()
         server.ready()
