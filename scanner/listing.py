@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 
 from scanner.records import Entry
 
-GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+"""What says that a file is not there. A name that is too long is one that no file here can have: only a
+claim brings it about, never a file that was seen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Reporter:
             lines.append(self._full_line())
         if database is not None and not database.reachable and database.error is not None:
             lines.append(f"database: {database.error}")
-        return lines
+        return [_short(line) for line in lines]
 
     def remarks(self, database: PollerStatus | None) -> list[str]:
         """Further problems: answers are right, but something is probably not as it was meant."""
@@ -58,7 +58,7 @@ class Reporter:
                 " see [layout] in the configuration, and `sidecar explain`"
             )
         lines.extend(self._watch_lines(worker.watcher.stats()))
-        return lines
+        return [_short(line) for line in lines]
 
     def snapshot(self, database: PollerStatus | None) -> dict[str, Any]:
         """Everything but ``status``, ``ready``, ``version`` and ``pending``, in the shape of /healthz."""
@@ -159,6 +159,11 @@ class Reporter:
             return None
         moment = datetime.fromtimestamp(value // 1_000_000_000, UTC)
         return moment.astimezone(self._zone).isoformat(timespec="seconds")
+
+
+def _short(line: str) -> str:
+    """A line that a person can take in, whatever path is in it."""
+    return line if len(line) <= 500 else f"{line[:500]}…"
 
 
 def _data_root_fault(path: str) -> list[str]:

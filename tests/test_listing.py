@@ -130,3 +130,10 @@ def test_a_name_that_cannot_be_read_is_named_with_its_error(
     look = lister(data).look("frames", frozenset({"bad.jpg"}))
     assert isinstance(look, Listing)
     assert look.unreadable == {"bad.jpg": errno.EIO}
+
+
+def test_a_name_that_no_file_can_have_is_not_there(data: Path) -> None:
+    look = lister(data).look("frames", frozenset({"x" * 300}))
+    assert isinstance(look, Listing)
+    assert (look.files, look.unreadable) == ({}, {})
+    assert isinstance(lister(data).look("frames/" + "x" * 300), Gone)
