@@ -11,6 +11,7 @@ import os
 import queue
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
 from scanner.config import Config
@@ -169,9 +170,8 @@ class Worker:
         items = self.dirty.take(500)
         if not items:
             return False
-        looked: list[Dirty] = []
         try:
-            self._follow(items, looked)
+            self._follow(items)
         except IndexFull:
             for item in items:
                 self.dirty.mark(item.directory, recursive=item.recursive)
@@ -180,7 +180,7 @@ class Worker:
             self.dirty.done(items)
         return True
 
-    def _follow(self, items: Sequence[Dirty], looked: list[Dirty]) -> None:
+    def _follow(self, items: Sequence[Dirty]) -> None:
         position = 0
         while position < len(items):
             deadline = time.monotonic() + STEP_SECONDS
@@ -400,14 +400,4 @@ def _elsewhere(root: Root, look: Look) -> bool:
 
 
 def _without_directories(look: Listing) -> Listing:
-    return Listing(
-        look.directory,
-        look.device,
-        look.inode,
-        look.mtime_ns,
-        look.files,
-        (),
-        look.names,
-        look.skipped,
-        look.unreadable,
-    )
+    return replace(look, directories=())
