@@ -122,9 +122,7 @@ def perform(data: Path, operation: tuple[str, str, str, str, str], outside: Path
 
 
 @settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    before=st.lists(OPERATION, max_size=10), after=st.lists(st.lists(OPERATION, max_size=12), max_size=3)
-)
+@given(before=st.lists(OPERATION, max_size=10), after=st.lists(st.lists(OPERATION, max_size=12), max_size=3))
 def test_the_index_equals_a_walk_after_any_sequence_of_operations(
     tmp_path_factory: pytest.TempPathFactory,
     before: list[tuple[str, str, str, str, str]],

@@ -37,9 +37,7 @@ class BoardCollector(Collector):
         yield _gauge("indexed_assets", "images and frames in the index", snapshot["index"]["assets"])
         yield _gauge("unmatched_files", "files no pattern or row knows", snapshot["unmatched_files"])
         if snapshot["scan"]["seconds"] is not None:
-            yield _gauge(
-                "sidecar_scan_seconds", "length of the last full scan", snapshot["scan"]["seconds"]
-            )
+            yield _gauge("sidecar_scan_seconds", "length of the last full scan", snapshot["scan"]["seconds"])
         yield _gauge(
             "sidecar_database_reachable", "1 if the last poll worked", snapshot["database"]["reachable"]
         )
