@@ -158,6 +158,12 @@ class DirtySet:
         with self._changed:
             return self._queued + self._taken
 
+    @property
+    def directories(self) -> int:
+        """How many directories wait to be taken."""
+        with self._changed:
+            return len(self._entries)
+
     def __len__(self) -> int:
         return self.pending
 

@@ -64,6 +64,7 @@ class Reporter:
         """Everything but ``status``, ``ready``, ``version`` and ``pending``, in the shape of /healthz."""
         worker = self._worker
         index = worker.index
+        stats = worker.watcher.stats()
         return {
             "problems": self.faults(database) + self.remarks(database),
             "index": {"files": index.files, "assets": self._assets(), "version": index.revision},
@@ -74,6 +75,8 @@ class Reporter:
                 "files": worker.pass_files,
             },
             "database": self._database(database),
+            "watching": self._watching(stats),
+            "queues": self._queues(),
             "skipped_names": sum(worker.skipped.values()),
             "unmatched_files": index.unmatched,
             "volume": self._volume(),
@@ -135,6 +138,28 @@ class Reporter:
             "SELECT count(*) FROM dirs WHERE path=? OR (path>? AND path<?)", (root, root + "/", root + "0")
         ).fetchone()
         return int(row[0])
+
+    def _watching(self, stats: WatchStats) -> dict[str, Any]:
+        last = None if stats.last_overflow_us is None else stats.last_overflow_us * 1000
+        return {
+            "watched": stats.watched,
+            "polled": stats.polled,
+            "needed": stats.needed,
+            "allowed": stats.limit,
+            "overflows": stats.overflows,
+            "last_overflow_at": self._time_ns(last),
+            "missed": self._worker.missed,
+        }
+
+    def _queues(self) -> dict[str, int]:
+        """What waits where; the sum of all paths is ``pending``."""
+        worker = self._worker
+        return {
+            "dirty_directories": worker.dirty.directories,
+            "directories_to_list": worker.listing,
+            "settling_files": len(worker.settling),
+            "database_batches": worker.rows.qsize(),
+        }
 
     def _database(self, status: PollerStatus | None) -> dict[str, Any]:
         if status is None:

@@ -87,6 +87,11 @@ class Worker:
         return self._pass_started is not None
 
     @property
+    def listing(self) -> int:
+        """How many directories a pass, or the discovery of new ones, has still to list."""
+        return len(self._stack)
+
+    @property
     def pending(self) -> int:
         """How many paths are known to need a look, or to be looked at."""
         return self.dirty.pending + len(self._stack) + len(self.settling) + self.rows.qsize()

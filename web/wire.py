@@ -307,6 +307,32 @@ class DatabaseInfo(msgspec.Struct):
     error: str | None
 
 
+class WatchInfo(msgspec.Struct):
+    """How directories are watched.
+
+    Of ``needed`` directories ``watched`` tell about changes and ``polled`` are looked at again and again;
+    the system allows ``allowed`` watches (null where it does not say). ``overflows`` is how often the system
+    lost events, each of which is made up for by a full look; ``missed`` counts files no event told about.
+    """
+
+    watched: Count
+    polled: Count
+    needed: Count
+    allowed: Count | None
+    overflows: Count
+    last_overflow_at: Timestamp | None
+    missed: Count
+
+
+class QueueInfo(msgspec.Struct):
+    """What waits for the scanner, by where it waits."""
+
+    dirty_directories: Count
+    directories_to_list: Count
+    settling_files: Count
+    database_batches: Count
+
+
 class VolumeInfo(msgspec.Struct):
     """The volume that holds the data root; null where it cannot be asked."""
 
@@ -326,6 +352,8 @@ class Health(msgspec.Struct):
     roots: list[RootInfo]
     scan: ScanInfo
     database: DatabaseInfo
+    watching: WatchInfo
+    queues: QueueInfo
     skipped_names: Count
     unmatched_files: Count
     volume: VolumeInfo
