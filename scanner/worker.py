@@ -249,10 +249,15 @@ class Worker:
             return
         self._note_readable(directory, look)
         if root.flat:
-            look = _without_directories(look)
+            look = self._without_directories(look)
         self._settled = frozenset(settled)
         changes = self.index.apply(look, self._hold)
         self._after(directory, changes, look, recursive=recursive)
+
+    def _without_directories(self, look: Listing) -> Listing:
+        """A data root of which only the files count: it says nothing of the roots that lie in it."""
+        roots = {path: 0 for path in self.roots.all if path}
+        return replace(look, directories=(), unreadable={**look.unreadable, **roots})
 
     def _belongs(self, root: Root, directory: str) -> bool:
         """Whether the directory may be indexed now; one whose parent is not known waits for the parent."""
@@ -402,7 +407,3 @@ class Worker:
 def _elsewhere(root: Root, look: Look) -> bool:
     """Whether the root itself was listed on another device than it is believed with."""
     return isinstance(look, Listing) and look.directory == root.path and look.device != root.device
-
-
-def _without_directories(look: Listing) -> Listing:
-    return replace(look, directories=())

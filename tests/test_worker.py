@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from scanner.config import load_config
 from scanner.index import Index
+from scanner.records import AssetRow, AssetType
+from scanner.rows import PollDone, Rows, Table
 from scanner.settling import Settling
 from scanner.worker import Worker
 
@@ -62,6 +64,7 @@ def running(data: Path, state: Path, **environ: str) -> Iterator[Worker]:
     worker = Worker(config, index, queue.Queue())
     worker.settling = Settling(0.02)
     worker.start()
+    worker.rows.put(PollDone(full=True))
     try:
         drive(worker, lambda: worker.ready)
         yield worker
@@ -222,3 +225,21 @@ def test_an_index_is_taken_over_and_reconciled(data: Path, state: Path) -> None:
     (data / "frames" / "v" / "000003.jpg").write_bytes(b"three")
     with running(data, state) as worker:
         settle(worker, data)
+
+
+@pytest.mark.parametrize("names", [None, frozenset({"products", "y.txt"})])
+def test_a_look_at_the_data_root_forgets_no_root_in_it(tmp_path: Path, names: frozenset[str] | None) -> None:
+    """A row names a file directly in the data root; what lies in other roots is none of its business."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "x.jpg").write_bytes(b"x")
+    with running(data, tmp_path, SIDECAR_DATABASE__URL="sqlite:///pipeline.db") as worker:
+        row = AssetRow(AssetType.PRODUCT_IMAGE, "x", local_path=str(data / "x.jpg"))
+        worker.rows.put(Rows(Table.PRODUCT_IMAGES, [row]))
+        drive(worker, lambda: "x.jpg" in indexed(worker.index))
+        (data / "products" / "p").mkdir(parents=True)
+        (data / "products" / "p" / "0.jpg").write_bytes(b"x")
+        drive(worker, lambda: "products/p/0.jpg" in indexed(worker.index))
+        with worker.index.transaction():
+            worker._look("", names, frozenset(), recursive=False)
+            assert "products/p/0.jpg" in indexed(worker.index)
