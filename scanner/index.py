@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,10 @@ from scanner.owners import OwnerTable
 from scanner.records import Entry, Feature
 from scanner.resolve import Disagreement, Rules
 from scanner.rows import SinkItem
-from scanner.tree import UNMATCHED, Changes, Contents, Tree
+from scanner.tree import UNMATCHED, Census, Changes, Contents, Tree, first_folder, kind_flags, kind_of
+
+Totals = Counter[tuple[int, str]]
+"""The counters over all jobs, by the type of asset and the counter's name."""
 
 Compared = Callable[[Key, int, list[Disagreement]], None]
 
@@ -78,6 +82,8 @@ def rules_of(config: Config) -> Rules:
 class Index:
     """Writes the index at ``path``, creating it if there is none.
 
+    ``files``, ``unmatched``, ``census`` and ``totals`` say how much there is, without a query.
+
     ``compared`` is told of each resolved asset's disagreements, inside the transaction.
     Raises :class:`scanner.exceptions.IndexFull` from a transaction for which there is no room.
     """
@@ -116,7 +122,8 @@ class Index:
         self.mirror.crawled = self.meta("crawled") is not None
         self.revision = int(self.meta("revision") or 0)
         self.files, self.unmatched = self._count_files()
-        self.unjudged = self._count_unjudged()
+        self.census = self._count_kinds()
+        self.totals = self._count_totals()
         self._changed = False
 
     def close(self) -> None:
@@ -126,7 +133,7 @@ class Index:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything inside becomes visible to readers at once, with the assets that it concerns resolved."""
-        files, unmatched = self.files, self.unmatched
+        files, unmatched, census = self.files, self.unmatched, self.census.copy()
         self._changed = self.mirror.changed = self.owners.changed = False
         self.mirror.unmatched_change = 0
         try:
@@ -139,7 +146,7 @@ class Index:
                 self.revision += 1
             self.db.execute("COMMIT")
         except BaseException as error:
-            self._roll_back(files, unmatched)
+            self._roll_back(files, unmatched, census)
             if isinstance(error, apsw.FullError | apsw.IOError):
                 raise IndexFull(str(error)) from error
             raise
@@ -228,9 +235,14 @@ class Index:
             self._told(comparison.key, comparison.scope, comparison.found)
         self.findings.add(comparison, crawled=self.mirror.crawled)
 
+    @property
+    def unjudged(self) -> int:
+        """How many files wait for their content check."""
+        return sum(n for (_, name), n in self.totals.items() if name.startswith("pending:"))
+
     def _flags_of(self, path: str) -> int:
-        if self._classify(path):
-            return 0
+        if placements := self._classify(path):
+            return kind_flags(placements[0].feature)
         return 0 if self.claims.any and self.claims.naming([path]) else UNMATCHED
 
     def _note(self, changes: Changes) -> None:
@@ -238,6 +250,8 @@ class Index:
             return
         self.files += changes.files_change
         self.unmatched += changes.unmatched_change
+        for key, change in changes.census.items():
+            self.census[key] += change
         self._changed = True
         self.assets.mark_files(changes.files)
 
@@ -252,20 +266,28 @@ class Index:
             "INSERT INTO counters VALUES(?,?,?,?) ON CONFLICT DO UPDATE SET n=n+excluded.n",
             [(*key, change) for key, change in self.owners.counts.items() if change],
         )
-        pending = (n for (_, _, name), n in self.owners.counts.items() if name.startswith("pending:"))
-        self.unjudged += sum(pending)
+        for (_, type, name), change in self.owners.counts.items():
+            self.totals[type, name] += change
         self.owners.counts.clear()
 
-    def _count_unjudged(self) -> int:
-        """How many files wait for their content check."""
-        row = self.db.execute("SELECT sum(n) FROM counters WHERE name GLOB 'pending:*'").fetchone()
-        return int(row[0] or 0)
+    def _count_kinds(self) -> Census:
+        rows = self.db.execute(
+            "SELECT path, flags, count(*) FROM files JOIN dirs USING(dir) GROUP BY dir, flags"
+        )
+        census: Census = Counter()
+        for path, flags, count in rows:
+            census[first_folder(path), kind_of(flags)] += count
+        return census
 
-    def _roll_back(self, files: int, unmatched: int) -> None:
+    def _count_totals(self) -> Totals:
+        rows = self.db.execute("SELECT type, name, sum(n) FROM counters GROUP BY type, name")
+        return Counter({(type, name): n for type, name, n in rows})
+
+    def _roll_back(self, files: int, unmatched: int, census: Census) -> None:
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
-        self.files, self.unmatched = files, unmatched
-        self.unjudged = self._count_unjudged()
+        self.files, self.unmatched, self.census = files, unmatched, census
+        self.totals = self._count_totals()
         self.assets.forget()
         self.findings.forget()
         self.owners.forget_cache()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from scanner.config import Config
 from scanner.poller import PollerStatus
+from scanner.records import AssetType, Feature
 from scanner.watch import WatchStats
 from scanner.worker import Worker
 
@@ -80,6 +82,7 @@ class Reporter:
             "skipped_names": sum(worker.skipped.values()),
             "unmatched_files": index.unmatched,
             "volume": self._volume(),
+            "counts": self._counts(),
         }
 
     def _full_line(self) -> str:
@@ -111,8 +114,20 @@ class Reporter:
         return lines
 
     def _assets(self) -> int:
-        row = self._worker.index.db.execute("SELECT sum(n) FROM counters WHERE name='total'").fetchone()
-        return int(row[0] or 0)
+        return sum(n for (_, name), n in self._worker.index.totals.items() if name == "total")
+
+    def _counts(self) -> dict[str, list[list[Any]]]:
+        """For ``/metrics``: files by root and kind, and the counters over all jobs by type."""
+        index = self._worker.index
+        absolute = self._worker.lister.absolute
+        whole = "" in index.layout.roots
+        files: Counter[tuple[str, str]] = Counter()
+        for (first, kind), n in index.census.items():
+            files[absolute("" if whole else first), Feature(kind - 1).wire if kind else "other"] += n
+        return {
+            "files": [[*key, n] for key, n in sorted(files.items())],
+            "assets": [[AssetType(type).wire, name, n] for (type, name), n in sorted(index.totals.items())],
+        }
 
     def _roots(self) -> list[dict[str, Any]]:
         worker = self._worker

@@ -6,16 +6,22 @@ shows is removed. Nothing else removes a file. What changed is returned, for the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import apsw
 
-from scanner.records import Entry
+from scanner.records import Entry, Feature
 
 LINK = 1
 UNMATCHED = 2
+KIND = 7 << 2
+"""The bits of the flags that hold what the patterns make of a file's path: 0 nothing, else feature + 1."""
+
+Census = Counter[tuple[str, int]]
+"""Numbers of files by first folder ("" for the data root itself) and kind, as :func:`kind_of` gives it."""
 
 
 class State(NamedTuple):
@@ -44,6 +50,7 @@ class Changes:
     held: list[tuple[str, Entry]] = field(default_factory=list)
     files_change: int = 0
     unmatched_change: int = 0
+    census: Census = field(default_factory=Counter)
 
 
 class Contents(NamedTuple):
@@ -179,6 +186,7 @@ class Tree:
                 changes.files[join(path, str(name))] = None
                 changes.files_change -= 1
                 changes.unmatched_change -= bool(int(flags) & UNMATCHED)
+                changes.census[first_folder(path), kind_of(int(flags))] -= 1
             self._db.execute("DELETE FROM files WHERE dir=?", (number,))
             self._db.execute("DELETE FROM dirs WHERE dir=?", (number,))
             self._ids[path] = None
@@ -271,6 +279,7 @@ class Tree:
         changes.files.update(removed.files)
         changes.files_change += removed.files_change
         changes.unmatched_change += removed.unmatched_change
+        changes.census.update(removed.census)
         changes.gone_directories.extend(removed.gone_directories)
 
     def _insert(
@@ -282,7 +291,7 @@ class Tree:
         hold: Callable[[str, Entry], bool],
     ) -> None:
         rows: list[tuple[int | str, ...]] = []
-        directory = contents.directory
+        directory, first = contents.directory, first_folder(contents.directory)
         for name, entry in contents.files.items():
             old = before.get(name)
             if old is not None and old[:4] == entry[1:5]:
@@ -298,21 +307,40 @@ class Tree:
             changes.unmatched_change += bool(flags & UNMATCHED) - (
                 old is not None and bool(old[4] & UNMATCHED)
             )
+            if old is None:  # the same path is always of the same kind
+                changes.census[first, kind_of(flags)] += 1
         if rows:
             self._db.executemany("INSERT OR REPLACE INTO files VALUES(?,?,?,?,?,?,?,?)", rows)
 
     def _remove(
         self, number: int, contents: Contents, before: dict[str, tuple[int, ...]], changes: Changes
     ) -> None:
+        first = first_folder(contents.directory)
         gone = before.keys() - contents.files.keys() - contents.unreadable
         for name in gone:
             changes.files[join(contents.directory, name)] = None
             changes.files_change -= 1
             changes.unmatched_change -= bool(before[name][4] & UNMATCHED)
+            changes.census[first, kind_of(before[name][4])] -= 1
         if gone:
             self._db.executemany(
                 "DELETE FROM files WHERE dir=? AND name=?", ((number, name) for name in gone)
             )
+
+
+def kind_flags(feature: Feature | None) -> int:
+    """The bits for a file that the patterns take for this; None where they know nothing of it."""
+    return 0 if feature is None else (feature + 1) << 2
+
+
+def kind_of(flags: int) -> int:
+    """What the patterns make of a file with these flags: 0 nothing, else its feature + 1."""
+    return (flags & KIND) >> 2
+
+
+def first_folder(directory: str) -> str:
+    """The folder directly below the data root in which a directory lies."""
+    return directory.partition("/")[0]
 
 
 def split(path: str) -> tuple[str, str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,15 +35,15 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
         made = Worker(config, index, queue.Queue())
         made.start()
         try:
-            step_until_crawled(made)
+            step_until(made, lambda: made.crawled and not made.pending)
             yield made
         finally:
             made.stop()
 
 
-def step_until_crawled(worker: Worker) -> None:
+def step_until(worker: Worker, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
-    while not worker.crawled:
+    while not done():
         assert time.monotonic() < deadline
         time.sleep(min(worker.step(), 0.01))
 
@@ -76,6 +78,47 @@ def test_it_is_what_the_document_of_the_interface_says(worker: Worker) -> None:
     """Every part of the answer that the scanner gives has the type that is written down for it."""
     snapshot = Reporter(worker.config, worker).snapshot(None)
     types = {field.name: field.type for field in msgspec.structs.fields(wire.Health)}
+    counts = snapshot.pop("counts")
     assert snapshot.keys() <= types.keys()
+    assert json.loads(json.dumps(counts)) == counts
     for name, value in snapshot.items():
         msgspec.convert(value, types[name])
+
+
+def test_it_counts_files_by_root_and_kind_as_they_come_and_go(worker: Worker) -> None:
+    reporter = Reporter(worker.config, worker)
+    root = Path(worker.config.data.root)
+    for path in ("frames/v/1/seg.png", "frames/v/1/kp.bin", "frames/v/notes.txt"):
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_bytes(b"x")
+    (root / "frames" / "w" / "1.jpg").unlink()
+    expected = {
+        (f"{root}/frames", "image"): 1,
+        (f"{root}/frames", "segment"): 1,
+        (f"{root}/frames", "keypoints"): 1,
+        (f"{root}/frames", "other"): 1,
+        (f"{root}/products", "image"): 1,
+    }
+
+    def found() -> dict[tuple[str, str], int]:
+        return {(root, kind): n for root, kind, n in reporter.snapshot(None)["counts"]["files"] if n}
+
+    step_until(worker, lambda: found() == expected)
+    shutil.rmtree(root / "frames" / "v")
+    step_until(worker, lambda: found() == {(f"{root}/products", "image"): 1})
+
+
+def test_an_index_that_is_taken_over_counts_the_same(worker: Worker, tmp_path: Path) -> None:
+    index = worker.index
+    with contextlib.closing(Index(index.path, worker.config)) as again:
+        assert (again.census, again.totals) == (+index.census, +index.totals)
+        assert (again.files, again.unjudged) == (3, index.unjudged) == (3, 3)
+
+
+def test_a_transaction_that_fails_counts_nothing(worker: Worker) -> None:
+    index = worker.index
+    before = index.census.copy(), index.totals.copy()
+    with contextlib.suppress(ZeroDivisionError), index.transaction():
+        index.remove("frames")
+        raise ZeroDivisionError
+    assert (index.census, index.totals, index.files) == (*before, 3)

@@ -76,6 +76,8 @@ def running(data: Path, state: Path, **environ: str) -> Iterator[Worker]:
 def settle(worker: Worker, data: Path) -> None:
     """Wait until the index equals the walk, and nothing is pending."""
     drive(worker, lambda: not worker.pending and indexed(worker.index) == walk(data))
+    index = worker.index
+    assert (+index.census, +index.totals) == (index._count_kinds(), +index._count_totals())
 
 
 PLACES = ["frames/a", "frames/b", "frames/a/c", "products/p", "frames", "products/.hidden"]

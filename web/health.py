@@ -7,7 +7,8 @@ from typing import Any
 from scanner.board import Board, Reading, State
 from web.supervisor import SILENT_SECONDS
 
-_EMPTY: dict[str, Any] = {
+_PRIVATE = ("file", "counts")
+EMPTY: dict[str, Any] = {  # before the scanner has said anything
     "problems": [],
     "index": {"files": 0, "assets": 0, "version": 0},
     "roots": [],
@@ -72,8 +73,8 @@ class Health:
         """What the scanner said last, without what is for the web process alone."""
         published = self._board.snapshot()
         if published is None:
-            return {**_EMPTY, "database": {**_EMPTY["database"], "configured": self._configured}}
-        return {key: value for key, value in published.items() if key != "file"}
+            return {**EMPTY, "database": {**EMPTY["database"], "configured": self._configured}}
+        return {key: value for key, value in published.items() if key not in _PRIVATE}
 
 
 def _absence(reading: Reading) -> str | None:

@@ -129,23 +129,33 @@ async def serving(
     """Inside, requests are answered; leaving it drains those that are open."""
     queries = LiveQueries(index, config)
     scanner_lookup = ScannerLookup(directory) if config.database.url else None
-    server = Server(make_app(_context(config, queries, board, scanner_lookup or no_lookup)))
+    metrics = _metrics(config, directory, board)
+    server = Server(make_app(_context(config, queries, board, scanner_lookup or no_lookup, metrics)))
     server.add_sockets(sockets)
-    following = asyncio.ensure_future(_follow(queries, board))
+    beside = [
+        asyncio.ensure_future(_follow(queries, board)),
+        asyncio.ensure_future(metrics.requests.keep_flushing()),
+    ]
     try:
         yield
     finally:
-        following.cancel()
+        for task in beside:
+            task.cancel()
         await server.shutdown(DRAIN_SECONDS)
         if scanner_lookup is not None:
             scanner_lookup.close()
         queries.close()
 
 
-def _context(config: Config, queries: QueriesLike | Any, board: Board, lookup: Lookup) -> Context:
+def _metrics(config: Config, directory: Path, board: Board) -> Metrics:
+    return Metrics(board, version("artifact-sidecar"), directory if config.web.processes > 1 else None)
+
+
+def _context(
+    config: Config, queries: QueriesLike | Any, board: Board, lookup: Lookup, metrics: Metrics
+) -> Context:
     web = config.web
     release = version("artifact-sidecar")
-    metrics = Metrics(board)
     return Context(
         queries,
         Health(board, release, configured=bool(config.database.url)),
