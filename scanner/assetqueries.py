@@ -8,7 +8,7 @@ from typing import Any
 
 from scanner.owners import search_key
 from scanner.querysql import HAS_FILTERS, Filter, Row, Source, count_sql, page_sql
-from scanner.records import ARTIFACTS, AssetItem, AssetType, Page
+from scanner.records import ARTIFACTS, AssetItem, AssetType, Feature, GalleryItem, Kind, Page
 from scanner.resolve import CORRUPT_SHIFT, HAS
 
 _ITEMS = (
@@ -59,16 +59,46 @@ def has_filter(has: str | None) -> Filter:
     return filters
 
 
-def text_filter(q: str) -> Filter:
-    """Product images whose id, or whose product's title, holds the text."""
+def text_filter(q: str, type: AssetType = AssetType.PRODUCT_IMAGE) -> Filter:
+    """Assets whose id, or whose product's or video's title, holds the text."""
     key = search_key(q)
     filters = Filter()
     filters.add(
-        f"instr({_ID_KEY}, ?) OR owner IN (SELECT id FROM owners WHERE type=0 AND instr(title_key, ?))",
+        f"instr({_ID_KEY}, ?) OR owner IN"
+        f" (SELECT id FROM owners WHERE type={int(type)} AND instr(title_key, ?))",
         key,
         key,
     )
     return filters
+
+
+def gallery_filter(type: AssetType, has: str | None, q: str | None, kinds: Sequence[Kind]) -> Filter:
+    """Assets that have a feature, hold a text, and of which one finding is of one of these kinds."""
+    filters = Filter() if q is None else text_filter(q, type)
+    if has is not None:
+        filters.add(HAS_FILTERS[has])
+    if kinds:
+        filters.add(
+            "id IN (SELECT f.id FROM findings f WHERE f.state=1 AND f.type=? AND f.feature<?"
+            " AND f.kind IN (SELECT value FROM json_each(?)))",
+            int(type),
+            len(Feature),
+            json.dumps([kind.value for kind in kinds]),
+        )
+    return filters
+
+
+def with_findings(db: Any, type: AssetType, assets: Sequence[AssetItem]) -> list[GalleryItem]:
+    """Assets of one type, each with its published findings."""
+    rows = db.execute(
+        "SELECT id, feature, kind FROM findings WHERE state=1 AND type=? AND feature<?"
+        " AND id IN (SELECT value FROM json_each(?)) ORDER BY id, feature, kind",
+        (int(type), len(Feature), json.dumps([asset.asset_id for asset in assets])),
+    )
+    found: dict[str, list[tuple[Feature, Kind]]] = {}
+    for id, feature, kind in rows:
+        found.setdefault(id, []).append((Feature(feature), Kind(kind)))
+    return [GalleryItem(asset, tuple(found.get(asset.asset_id, ()))) for asset in assets]
 
 
 def page_items(db: Any, source: Source, sort: str, filters: Filter, page: Page) -> list[AssetItem]:

@@ -12,15 +12,17 @@ from scanner.records import Feature
 from scanner.tree import split
 
 _USES = " a.listed AND ?2 IN (a.image, a.segment, a.embedding, a.keypoints)"
+_AS = "CASE ?2 WHEN a.image THEN 0 WHEN a.segment THEN 1 WHEN a.embedding THEN 2 ELSE 3 END"
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A file as the index holds it; sizes in bytes, times in nanoseconds."""
+    """A file as the index holds it, and what it is of its asset; sizes in bytes, times in nanoseconds."""
 
     size: int
     mtime_ns: int
     inode: int
+    feature: Feature
 
 
 class FileReader:
@@ -38,39 +40,44 @@ class FileReader:
             " WHERE path=? AND name=? AND size>0",
             (directory, name),
         ).fetchone()
-        return KnownFile(*row) if row is not None and self._is_used(path) else None
+        if row is None or (feature := self._use(path)) is None:
+            return None
+        size, mtime_ns, inode = row
+        return KnownFile(size, mtime_ns, inode, feature)
 
-    def _is_used(self, path: str) -> bool:
+    def _use(self, path: str) -> Feature | None:
         placements = {*self._layout.classify(path), *self._layout.classify(path, images=False)}
         keys = [(place.type, path if place.asset_id is None else place.asset_id) for place in placements]
         hashes = [path_hash(place.key) for place in placements if place.feature is not Feature.IMAGE]
-        return (
-            any(self._is_of(type, id, path) for type, id in keys)
-            or (bool(hashes) and self._is_expected(hashes, path))
-            or self._is_claimed(path)
-        )
+        for type, id in keys:
+            if (feature := self._of(type, id, path)) is not None:
+                return feature
+        feature = self._expected(hashes, path) if hashes else None
+        return self._claimed(path) if feature is None else feature
 
-    def _is_of(self, type: int, id: str, path: str) -> bool:
-        """Whether the asset that the path names uses the file."""
-        return self._found(f"SELECT 1 FROM assets a WHERE a.type=?1 AND a.id=?3 AND {_USES}", type, path, id)
+    def _of(self, type: int, id: str, path: str) -> Feature | None:
+        """As what the asset that the path names uses the file."""
+        sql = f"SELECT {_AS} FROM assets a WHERE a.type=?1 AND a.id=?3 AND {_USES}"
+        return self._found(sql, type, path, id)
 
-    def _is_expected(self, hashes: list[int], path: str) -> bool:
-        """Whether an asset that looks here for an artifact uses the file."""
+    def _expected(self, hashes: list[int], path: str) -> Feature | None:
+        """As what an asset that looks here for an artifact uses the file."""
         return self._found(
-            "SELECT 1 FROM expected JOIN assets a USING(asset)"
+            f"SELECT {_AS} FROM expected JOIN assets a USING(asset)"
             f" WHERE hash IN (SELECT value FROM json_each(?1)) AND {_USES}",
             json.dumps(hashes),
             path,
         )
 
-    def _is_claimed(self, path: str) -> bool:
-        """Whether an asset whose row names the file uses it."""
+    def _claimed(self, path: str) -> Feature | None:
+        """As what an asset whose row names the file uses it."""
         return self._found(
-            "SELECT 1 FROM named JOIN claims c USING(row) JOIN assets a ON a.type=c.type AND a.id=c.id"
+            f"SELECT {_AS} FROM named JOIN claims c USING(row) JOIN assets a ON a.type=c.type AND a.id=c.id"
             f" WHERE hash=?1 AND {_USES}",
             path_hash(path),
             path,
         )
 
-    def _found(self, sql: str, *values: object) -> bool:
-        return self._db.execute(sql + " LIMIT 1", values).fetchone() is not None
+    def _found(self, sql: str, *values: object) -> Feature | None:
+        row = self._db.execute(sql + " LIMIT 1", values).fetchone()
+        return None if row is None else Feature(row[0])

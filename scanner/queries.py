@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from scanner import assetqueries, schema
-from scanner.assetqueries import count, counted, has_filter, listed_scopes, page_items, text_filter
+from scanner.assetqueries import (
+    count,
+    counted,
+    gallery_filter,
+    has_filter,
+    listed_scopes,
+    page_items,
+    text_filter,
+    with_findings,
+)
+from scanner.assetrecord import AssetReader
 from scanner.config import Config
 from scanner.filequeries import FileReader, KnownFile
 from scanner.findingqueries import FindingReader
@@ -21,9 +31,11 @@ from scanner.owners import search_key
 from scanner.querysql import Filter, Source, prepare
 from scanner.records import (
     AssetItem,
+    AssetRecord,
     AssetType,
     Feature,
     FindingItem,
+    GalleryItem,
     JobStatus,
     JobSummary,
     Kind,
@@ -50,6 +62,7 @@ class Queries:
         self._videos = VideoReader(self._db, local)
         self._files = FileReader(self._db, Layout(config.layout))
         self._findings = FindingReader(self._db, config.data.root)
+        self._records = AssetReader(self._db, config)
 
     def close(self) -> None:
         """Close the connection."""
@@ -130,6 +143,27 @@ class Queries:
         """One listed asset."""
         return assetqueries.by_id(self._db, type, asset_id)
 
+    def gallery(
+        self,
+        job_id: str,
+        type: AssetType,
+        owner_id: str | None,
+        has: str | None,
+        q: str | None,
+        kinds: tuple[Kind, ...],
+        page: Page,
+    ) -> tuple[list[GalleryItem], int] | None:
+        """A page of the job's assets of one type with their findings; empty ``kinds`` means no filter."""
+        filters = gallery_filter(type, has, q, kinds)
+        with self._moment():
+            found = self._in_job(job_id, type, owner_id, page.sort_by, filters, page)
+            return None if found is None else (with_findings(self._db, type, found[0]), found[1])
+
+    def record(self, type: AssetType, asset_id: str) -> AssetRecord | None:
+        """Everything about one asset, also one that is not listed."""
+        with self._moment():
+            return self._records.record(type, asset_id)
+
     def file(self, path: str) -> KnownFile | None:
         """The file at a path relative to the data root, if an asset uses it and it has content."""
         with self._moment():
@@ -199,15 +233,21 @@ class Queries:
     ) -> Assets | None:
         """A page of the assets of a job, or of one owner in it; of an owner that is not in it: nothing."""
         with self._moment():
-            if not self._jobs.exists(job):
-                return None
-            if owner is None:
-                source = Source(type, listed_scopes(self._db, job, type))
-            elif self._videos.scope(job, type, owner, only_there=False) is not None:
-                source = Source(type, owner=owner)
-            else:
-                return [], 0
-            return self._assets(source, sort, filters, page)
+            return self._in_job(job, type, owner, sort, filters, page)
+
+    def _in_job(
+        self, job: str, type: AssetType, owner: str | None, sort: str, filters: Filter, page: Page
+    ) -> Assets | None:
+        """The same inside a moment."""
+        if not self._jobs.exists(job):
+            return None
+        if owner is None:
+            source = Source(type, listed_scopes(self._db, job, type))
+        elif self._videos.scope(job, type, owner, only_there=False) is not None:
+            source = Source(type, owner=owner)
+        else:
+            return [], 0
+        return self._assets(source, sort, filters, page)
 
     def _assets(self, source: Source, sort: str, filters: Filter, page: Page) -> Assets:
         if not filters.terms and source.owner is None:

@@ -24,6 +24,7 @@ MERGED = 16
 SORTS = {
     "updated_at": (("updated", False),),
     "image_updated_at": (("image_updated", False),),
+    "asset_id": (),
     "img_id": (),
     "frame_id": (),
     "ts": (("ts", True),),

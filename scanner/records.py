@@ -229,6 +229,68 @@ class AssetItem:
 
 
 @dataclass(frozen=True, slots=True)
+class GalleryItem:
+    """A listed asset with its published findings, each a feature and a kind."""
+
+    asset: AssetItem
+    findings: tuple[tuple[Feature, Kind], ...]
+
+
+class Check(StrEnum):
+    """Where the content check of a file stands.
+
+    ``NONE``: there is no file, or its content is not looked at. ``WITHHELD``: it is not as one expectation
+    of the configuration wants it, which most files fail, so that the expectation is doubted.
+    """
+
+    NONE = "none"
+    PENDING = "pending"
+    OK = "ok"
+    CORRUPT = "corrupt"
+    UNCHECKED = "unchecked"
+    WITHHELD = "withheld"
+
+
+@dataclass(frozen=True, slots=True)
+class AssetFile:
+    """One feature of an asset: the file that is used, and what the row claims.
+
+    ``claimed`` is as the database has it, ``claimed_path`` where that lies below the data root (None also
+    where it lies outside). ``detail`` is what the content check said, "" where nothing is to be said.
+    """
+
+    feature: Feature
+    path: str | None
+    size: int | None
+    mtime_ns: int | None
+    claimed: str | None
+    claimed_path: str | None
+    check: Check
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRecord:
+    """Everything about one asset; ``files`` has one for each Feature, in order.
+
+    ``recorded`` tells whether the database has a row, ``row_us`` is that row's time.
+    """
+
+    type: AssetType
+    asset_id: str
+    listed: bool
+    owner_id: str | None
+    title: str | None
+    ts: float | None
+    jobs: tuple[str, ...]
+    recorded: bool
+    row_us: int | None
+    embedding_in_db: bool
+    files: tuple[AssetFile, ...]
+    updated_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class FindingItem:
     """One published disagreement; ``path`` is relative to the data root, times in microseconds."""
 

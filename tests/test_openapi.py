@@ -22,6 +22,8 @@ REAL = {
     "img_id": "p_001_img_0",
     "frame_id": "v_abc_frame_000123",
     "path": "x",
+    "asset_type": "product_image",
+    "asset_id": "p_001_img_0",
 }
 
 

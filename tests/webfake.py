@@ -12,12 +12,17 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta, timezone
 from typing import Any
 
+from scanner.filequeries import KnownFile
 from scanner.records import (
+    AssetFile,
     AssetItem,
+    AssetRecord,
     AssetType,
+    Check,
     Feature,
     FeatureCounts,
     FindingItem,
+    GalleryItem,
     JobStatus,
     JobSummary,
     Kind,
@@ -91,6 +96,26 @@ FINDING = FindingItem(
     NOON_US + 5_000_000,
 )
 
+RECORD = AssetRecord(
+    AssetType.PRODUCT_IMAGE,
+    "p_001_img_0",
+    True,
+    "p_001",
+    "NeckCare Pillow V2",
+    None,
+    ("j_123",),
+    True,
+    NOON_US,
+    False,
+    (
+        AssetFile(
+            Feature.IMAGE, "products/p_001/0.jpg", 123, NOON_US * 1000, "/app/data/0.jpg", None, Check.OK, ""
+        ),
+        AssetFile(Feature.SEGMENT, None, None, None, None, None, Check.NONE, ""),
+    ),
+    NOON_US,
+)
+
 
 @dataclass
 class FakeQueries:
@@ -102,6 +127,7 @@ class FakeQueries:
     videos_list: list[VideoItem] = field(default_factory=lambda: [VIDEO, BARE_VIDEO])
     finding_list: list[FindingItem] = field(default_factory=lambda: [FINDING])
     files: set[str] = field(default_factory=set)
+    features: dict[str, Feature] = field(default_factory=dict)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     failure: Exception | None = None
 
@@ -200,8 +226,25 @@ class FakeQueries:
         self._called("all_findings", job_id, kinds, features, asset_type, q, page)
         yield from self.finding_list
 
-    def file(self, path: str) -> object | None:
-        return path if path in self.files else None
+    def gallery(
+        self, job_id: str, type: AssetType, owner_id: Any, has: Any, q: Any, kinds: Any, page: Any
+    ) -> tuple[list[GalleryItem], int] | None:
+        self._called("gallery", job_id, type, owner_id, has, q, kinds, page)
+        if self._known(job_id) is None:
+            return None
+        assets, total = self._listed(type, page)
+        return [GalleryItem(asset, ((Feature.SEGMENT, Kind.CORRUPT),)) for asset in assets], total
+
+    def record(self, type: AssetType, asset_id: str) -> AssetRecord | None:
+        self._called("record", type, asset_id)
+        return RECORD if (type, asset_id) == (RECORD.type, RECORD.asset_id) else None
+
+    def file(self, path: str) -> KnownFile | None:
+        return (
+            KnownFile(1, NOON_US * 1000, 1, self.features.get(path, Feature.IMAGE))
+            if path in self.files
+            else None
+        )
 
 
 @dataclass

@@ -9,15 +9,16 @@ from typing import Any
 
 from tornado import httputil
 
-from web import handlers, verification
+from web import gallery, handlers, previews, verification
 from web.base import Exchange, http_date
 from web.cache import CachedAnswer, ResponseCache
 from web.conditional import gzip_wanted
 from web.context import Context
 from web.files import Files
 from web.openapi import OpenApi
-from web.page import Page
+from web.page import Page, PagePart
 from web.problems import ALLOWED_METHODS, bad_request, method_not_allowed, no_such_path
+from web.renderpool import RenderPool
 from web.routes import Route, Router, Target
 
 log = logging.getLogger(__name__)
@@ -37,11 +38,17 @@ ROUTES = (
     Route("/jobs/{job_id}/verification/findings", verification.Findings),
     Route("/verification", verification.Verification),
     Route("/verification/findings", verification.Findings),
+    Route("/jobs/{job_id}/assets", gallery.Gallery),
+    Route("/assets/{asset_type}/{asset_id}", gallery.Asset),
     Route("/files/{path*}", Files),
+    Route("/thumbnails/{path*}", previews.Thumbnail),
+    Route("/overlays/{path*}", previews.Overlay),
+    Route("/artifacts/{path*}", previews.Artifact),
     Route("/healthz", handlers.Healthz),
     Route("/readyz", handlers.Readyz),
     Route("/metrics", handlers.Metrics),
     Route("/openapi.json", OpenApi),
+    Route("/dashboard/{path*}", PagePart),
     Route("/", Page),
 )
 
@@ -57,11 +64,16 @@ class Application(httputil.HTTPServerConnectionDelegate):
         self.active = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.cache = ResponseCache()
+        self.renderer = RenderPool()
         self.targets = tuple(Target(route.pattern, route.endpoint(context)) for route in routes)
         self._router = Router(self.targets)
         self._any_origin = "*" in context.cors_origins
         self._revision = context.queries.revision
         self._state = context.health.state
+
+    def close(self) -> None:
+        """End what answers have started; none is given afterwards."""
+        self.renderer.close()
 
     # --- Tornado's side ----------------------------------------------------------------------------
 

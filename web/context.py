@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, Literal, Protocol
 
+from scanner.filequeries import KnownFile
 from scanner.records import (
     AssetItem,
+    AssetRecord,
     AssetType,
     Feature,
     FindingItem,
+    GalleryItem,
     JobStatus,
     JobSummary,
     Kind,
@@ -22,6 +25,7 @@ from scanner.records import (
     Verification,
     VideoItem,
 )
+from scanner.settings import VerifyConfig
 
 IndexState = Literal["complete", "scanning", "degraded"]
 
@@ -96,8 +100,23 @@ class QueriesLike(Protocol):
     ) -> Iterator[FindingItem]:
         """All findings in the order that ``page`` names, whatever its limit and offset."""
 
-    def file(self, path: str) -> object | None:
-        """Not None if this path, relative to the data root, is an image or artifact of an asset."""
+    def gallery(
+        self,
+        job_id: str,
+        type: AssetType,
+        owner_id: str | None,
+        has: str | None,
+        q: str | None,
+        kinds: tuple[Kind, ...],
+        page: Page,
+    ) -> tuple[list[GalleryItem], int] | None:
+        """A page of the job's assets of one type with their findings; empty ``kinds`` means no filter."""
+
+    def record(self, type: AssetType, asset_id: str) -> AssetRecord | None:
+        """Everything about one asset, also one that is not listed."""
+
+    def file(self, path: str) -> KnownFile | None:
+        """The file at this path, relative to the data root, if it is an image or artifact of an asset."""
 
 
 class HealthLike(Protocol):
@@ -130,7 +149,8 @@ class Context:
     """Everything that the application is composed of.
 
     ``root`` is ``data.root`` as configured, ``offset`` the one of all timestamps. ``observe`` is told
-    of every answer: its route, status and seconds. ``metrics`` renders ``/metrics``.
+    of every answer: its route, status and seconds. ``metrics`` renders ``/metrics``. ``verify`` says how raw
+    artifacts are to be read.
     """
 
     queries: QueriesLike
@@ -146,3 +166,4 @@ class Context:
     version: str = "0"
     observe: Observer | None = None
     metrics: Callable[[], bytes] | None = None
+    verify: VerifyConfig = field(default_factory=VerifyConfig)

@@ -68,9 +68,9 @@ class Files(Endpoint):
 
     async def _send(self, exchange: Exchange, path: str) -> None:
         try:
-            opened = await _open_in_thread(self.context.root, path)
+            opened = await open_in_thread(self.context.root, path)
         except OSError as exc:
-            raise _unreadable(exc) from exc
+            raise unreadable(exc) from exc
         if opened is None:
             raise self._missing()
         try:
@@ -79,7 +79,7 @@ class Files(Endpoint):
             os.close(opened.fd)
 
 
-async def _open_in_thread(root: str, path: str) -> OpenFile | None:
+async def open_in_thread(root: str, path: str) -> OpenFile | None:
     """``open_file`` off the event loop; a client that goes away meanwhile leaves no open file."""
     future = asyncio.get_running_loop().run_in_executor(None, open_file, root, path)
     try:
@@ -94,7 +94,7 @@ def _close_result(future: asyncio.Future[OpenFile | None]) -> None:
         os.close(opened.fd)
 
 
-def _unreadable(exc: OSError) -> Problem:
+def unreadable(exc: OSError) -> Problem:
     name = errno.errorcode.get(exc.errno or 0, "an error")
     detail = f"The file is there but cannot be read now ({name})."
     return Problem(503, detail, headers=(("Retry-After", "1"),))

@@ -38,6 +38,7 @@ _ERRORS = {
     404: "It is not known, neither to the index nor to the pipeline database.",
     405: "Only GET, HEAD and OPTIONS are allowed.",
     416: "The range holds no byte of the file.",
+    422: "The file holds nothing that can be shown so, or too much of it.",
     500: "The sidecar failed; its log says why.",
     503: "Not found yet, or not readable now: ask again in a second.",
 }

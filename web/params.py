@@ -36,6 +36,8 @@ class Query:
     features: tuple[Feature, ...] = ()
     asset_type: AssetType | None = None
     format: str = "json"
+    owner_id: str | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +245,8 @@ HAS = choice(
     {name: name for name in ("segment", "embedding", "keypoints", "none", "any")},
     "Only assets that have this artifact, any of the three, or none of them.",
 )
-KINDS = several("kind", {kind.value: kind for kind in Kind}, "Only findings of these kinds.", every=True)
+KINDS_BY_NAME = {kind.value: kind for kind in Kind}
+KINDS = several("kind", KINDS_BY_NAME, "Only findings of these kinds.", every=True)
 FEATURES = several(
     "feature", {feature.wire: feature for feature in Feature}, "Only findings about these files.", every=True
 )

@@ -10,29 +10,36 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from scanner.records import (
+    AssetFile,
     AssetItem,
+    AssetRecord,
     Feature,
     FeatureCounts,
     FindingItem,
+    GalleryItem,
     JobStatus,
     JobSummary,
     PreviewFrame,
     Verification,
     VideoItem,
 )
+from web import wire
 from web.wire import (
     Artifacts,
+    AssetFinding,
     Counts,
     FeatureCount,
     FeatureTotals,
     Finding,
     Frame,
     FrameWithUrls,
+    GalleryAsset,
     Image,
     ImageWithUrls,
     Preview,
     ProductImage,
     ProductImageWithUrls,
+    RecordedFile,
     Status,
     Summary,
     VerificationReport,
@@ -187,6 +194,52 @@ class Payloads:
             _by_feature(report.unchecked),
             report.withheld,
             self.optional_time(report.last_pass_us),
+        )
+
+    def gallery_asset(self, item: GalleryItem) -> GalleryAsset:
+        """An item of the gallery."""
+        asset = item.asset
+        return GalleryAsset(
+            asset.type.wire,  # type: ignore[arg-type]  # the two names are the members of the enum
+            asset.asset_id,
+            asset.owner_id,
+            asset.title,
+            asset.ts,
+            asset.image_path,
+            asset.has_segment,
+            asset.has_embedding,
+            asset.has_keypoints,
+            [AssetFinding(feature.wire, kind.value) for feature, kind in item.findings],  # type: ignore[arg-type]
+            self.time(asset.updated_us),
+        )
+
+    def record(self, record: AssetRecord) -> wire.AssetRecord:
+        """``GET /assets/{asset_type}/{asset_id}``."""
+        return wire.AssetRecord(
+            record.type.wire,  # type: ignore[arg-type]
+            record.asset_id,
+            record.listed,
+            record.owner_id,
+            record.title,
+            record.ts,
+            list(record.jobs),
+            record.recorded,
+            self.optional_time(record.row_us),
+            record.embedding_in_db,
+            [self._recorded_file(file) for file in record.files],
+            self.optional_time(record.updated_us),
+        )
+
+    def _recorded_file(self, file: AssetFile) -> RecordedFile:
+        return RecordedFile(
+            file.feature.wire,  # type: ignore[arg-type]
+            file.path,
+            file.size,
+            None if file.mtime_ns is None else self.time(file.mtime_ns // 1000),
+            file.claimed,
+            file.claimed_path,
+            file.check.value,
+            file.detail,
         )
 
     def _paths(self, item: AssetItem) -> Artifacts:

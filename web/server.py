@@ -105,6 +105,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._http.close_all_connections()
+        self._application.close()
 
     def _busy(self) -> bool:
         return self._application.active > 0 or any(stream.writing() for stream in self._http.streams)

@@ -170,6 +170,7 @@ def _context(
         release,
         metrics.observe,
         metrics.render,
+        config.verify,
     )
 
 
