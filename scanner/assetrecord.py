@@ -7,6 +7,7 @@ from typing import Any
 
 from scanner.claimpath import ClaimPaths
 from scanner.config import Config
+from scanner.findingqueries import FindingReader
 from scanner.records import AssetFile, AssetRecord, AssetType, Check, Feature
 from scanner.resolve import CORRUPT_SHIFT, HAS, CheckState, Outcome
 from scanner.tree import split
@@ -25,8 +26,9 @@ _NO_FILES: tuple[None, ...] = (None,) * len(Feature)
 class AssetReader:
     """Reads one asset, whether it is listed, only claimed, or artifacts without an image."""
 
-    def __init__(self, connection: Any, config: Config) -> None:
+    def __init__(self, connection: Any, config: Config, findings: FindingReader) -> None:
         self._db = connection
+        self._findings = findings
         self._paths = ClaimPaths(config.data.root, config.database.path_map)
 
     def record(self, type: AssetType, id: str) -> AssetRecord | None:
@@ -54,6 +56,7 @@ class AssetReader:
                 for feature in Feature
             ),
             None if updated is None else updated // 1000,
+            tuple(self._findings.of_asset(type, id)),
         )
 
     def _file(

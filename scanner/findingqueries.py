@@ -99,6 +99,14 @@ class FindingReader:
                 return
             last = rows[-1][10:]
 
+    def of_asset(self, type: AssetType, id: str) -> list[FindingItem]:
+        """The findings of one asset."""
+        filters = Filter()
+        filters.add("f.type=?", int(type))
+        filters.add("f.id=?", id)
+        page = Page(_PORTION, 0, "asset_id", False)
+        return [_item(row) for row in self._rows(filters, _order(page), page.limit, 0)]
+
     # --- parts -----------------------------------------------------------------------------------
 
     def _rows(

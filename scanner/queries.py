@@ -62,7 +62,7 @@ class Queries:
         self._videos = VideoReader(self._db, local)
         self._files = FileReader(self._db, Layout(config.layout))
         self._findings = FindingReader(self._db, config.data.root)
-        self._records = AssetReader(self._db, config)
+        self._records = AssetReader(self._db, config, self._findings)
 
     def close(self) -> None:
         """Close the connection."""

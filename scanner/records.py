@@ -288,6 +288,7 @@ class AssetRecord:
     embedding_in_db: bool
     files: tuple[AssetFile, ...]
     updated_us: int | None
+    findings: tuple[FindingItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,7 @@ class Payloads:
             record.embedding_in_db,
             [self._recorded_file(file) for file in record.files],
             self.optional_time(record.updated_us),
+            [self.finding(item) for item in record.findings],
         )
 
     def _recorded_file(self, file: AssetFile) -> RecordedFile:

@@ -29,7 +29,7 @@ HEAD_BYTES = 10_012  # holds every header that numpy writes
 _QUALITY = 84
 _LABELS_AT_MOST = 32
 _COLOURS = (
-    (20, 184, 166),
+    (0, 206, 178),
     (244, 114, 82),
     (139, 116, 245),
     (234, 179, 8),
@@ -37,6 +37,8 @@ _COLOURS = (
     (236, 72, 153),
     (101, 163, 13),
 )
+_COVERING = 230
+_BORDER = (255, 255, 255)
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
 Array = npt.NDArray[Any]
 
@@ -174,8 +176,9 @@ def _coloured(values: Array) -> Rendered:
     if few and (len(classes) < 2 or int(classes.max()) <= _LABELS_AT_MOST):
         places = np.searchsorted(classes, levels) + 1
         indices = np.where(levels == 0, 0, places).astype(np.uint8)
-        colours = [(0, 0, 0), *(_COLOURS[place % len(_COLOURS)] for place in range(len(classes)))]
-        alphas = bytes([0] + [255] * len(classes))
+        indices[_borders(indices)] = len(classes) + 1
+        colours = [(0, 0, 0), *(_COLOURS[place % len(_COLOURS)] for place in range(len(classes))), _BORDER]
+        alphas = bytes([0] + [_COVERING] * len(classes) + [255])
     else:
         indices = levels if levels.dtype == np.uint8 else _stretched(levels)
         colours, alphas = [_COLOURS[0]] * 256, bytes(range(256))
@@ -184,6 +187,19 @@ def _coloured(values: Array) -> Rendered:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", transparency=alphas)
     return Rendered("image/png", buffer.getvalue())
+
+
+def _borders(indices: Array) -> npt.NDArray[np.bool_]:
+    """Where one class, or none, meets another: the outermost pixels of what is covered."""
+    found = np.zeros(indices.shape, bool)
+    for axis in (0, 1):
+        step = np.diff(indices, axis=axis) != 0
+        ahead, behind = [slice(None)] * 2, [slice(None)] * 2
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        found[tuple(ahead)] |= step
+        found[tuple(behind)] |= step
+    found &= indices != 0
+    return found
 
 
 # --- arrays ----------------------------------------------------------------------------------------

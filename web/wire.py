@@ -482,3 +482,4 @@ class AssetRecord(msgspec.Struct):
     embedding_in_db: bool
     files: list[RecordedFile]
     updated_at: Timestamp | None
+    findings: list[Finding]

@@ -1,0 +1,136 @@
+// The page: which view the address bar names, the head and foot around it, and what is said when the sidecar
+// does not answer.
+
+import * as asset from "./asset.js";
+import { h, patch } from "./dom.js";
+import * as findings from "./findings.js";
+import { ago, clock } from "./format.js";
+import * as gallery from "./gallery.js";
+import * as job from "./job.js";
+import { Live } from "./live.js";
+import * as overview from "./overview.js";
+import { sign } from "./parts.js";
+import { parse } from "./route.js";
+import { statusWords } from "./words.js";
+
+const VIEWS = { overview, findings, job, images: gallery, frames: gallery, asset, unknown: unknownView() };
+const NAME = "artifact-sidecar";
+
+let route = parse(window.location.hash);
+const live = new Live(render, () => VIEWS[route.view].wanted(context()));
+
+function context() {
+  return {
+    route,
+    answer: (address) => live.answer(address),
+    data: (address) => live.answer(address)?.data ?? null,
+  };
+}
+
+function unknownView() {
+  return {
+    title: () => "Not found",
+    wanted: () => ["healthz"],
+    render: () => [h("h1", { tabindex: -1 }, "There is nothing here"), h("p", null, "Start again from the ", h("a", { href: "#/" }, "overview"), ".")],
+  };
+}
+
+function render() {
+  const view = VIEWS[route.view];
+  view.observe?.(context());
+  replace("top", header());
+  replace("alerts", alerts());
+  replace("main", view.render(context()));
+  replace("bottom", footer());
+  document.body.classList.toggle("old", live.down);
+  document.title = `${live.down ? "⚠ " : ""}${view.title(route)} · ${NAME}`;
+}
+
+/** Bring the children of an element that stays into line. */
+function replace(id, children) {
+  const element = document.getElementById(id);
+  const next = element.cloneNode(false);
+  next.append(...[children].flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  patch(element, next);
+}
+
+function header() {
+  const tab = (href, text, here) => h("a", { href, "aria-current": here ? "page" : null }, text);
+  return [
+    h("a", { class: "brand", href: "#/" }, h("img", { src: "dashboard/icon.svg", alt: "", width: 24, height: 24 }), NAME),
+    h(
+      "nav",
+      { "aria-label": "Main" },
+      tab("#/", "Overview", route.view === "overview"),
+      tab("#/findings", "Findings", route.view === "findings"),
+    ),
+    h("p", { class: "pill", role: "status" }, ...pill()),
+  ];
+}
+
+function pill() {
+  const about = live.answer("healthz")?.data;
+  if (live.down) {
+    return [sign("bad"), " no answer"];
+  }
+  if (!about) {
+    return [sign("note"), " connecting"];
+  }
+  const [severity] = statusWords(about);
+  return [sign(severity), { good: " up to date", note: " starting", warn: " up to date, with remarks", bad: " degraded" }[severity]];
+}
+
+function alerts() {
+  if (live.down) {
+    const since = live.lastHeard === null ? "" : ` The figures below are from ${clock(live.lastHeard)}, ${ago(live.lastHeard)}: they are old.`;
+    return h(
+      "div",
+      { class: "alert bad" },
+      sign("bad"),
+      h("p", null, h("b", null, `The sidecar does not answer since ${clock(live.downSince)}.`), since, " It is asked again by itself."),
+      h("button", { type: "button", on: { click: () => live.wake() } }, "Ask now"),
+    );
+  }
+  if (live.indexState === "scanning") {
+    return h("div", { class: "alert note" }, sign("note"), h("p", null, "The first look at all files is still under way: lists and counts are not complete yet."));
+  }
+  return null;
+}
+
+function footer() {
+  const about = live.answer("healthz")?.data;
+  return [
+    h("span", null, about ? `${NAME} ${about.version}` : NAME),
+    h("a", { href: "openapi.json" }, "API description"),
+    h("a", { href: "healthz" }, "Health"),
+    h("a", { href: "metrics" }, "Metrics"),
+  ];
+}
+
+function navigate() {
+  const before = route;
+  route = parse(window.location.hash);
+  const other = before.view !== route.view || before.job !== route.job || before.id !== route.id;
+  const turned = before.params.page !== route.params.page;
+  render();
+  if (other || turned) {
+    window.scrollTo(0, 0);
+    document.querySelector(other ? "main h1" : "main h2")?.focus({ preventScroll: true });
+  }
+  live.wake();
+}
+
+window.addEventListener("hashchange", navigate);
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the hash is the address of a view
+  document.getElementById("main").focus();
+});
+document.addEventListener("keydown", (event) => {
+  const field = document.querySelector("main input[type=search]");
+  if (event.key === "/" && field && !event.target.closest("input, select, textarea")) {
+    event.preventDefault();
+    field.focus();
+  }
+});
+render();
+live.wake();

@@ -1,0 +1,89 @@
+// The findings of a job, or of everything, with filters and pages.
+
+import { h } from "./dom.js";
+import { ago, count } from "./format.js";
+import { KIND_OPTIONS, choiceFilter, featureOptions, filters, kindBadge, missing, offsetOf, pager, textFilter } from "./parts.js";
+import { api, link } from "./route.js";
+import { KINDS, NAMES } from "./words.js";
+
+const LIMIT = 20;
+
+/** The address of the page of findings that a route shows. */
+export function findingsAddress(route) {
+  const { kind, feature, type, q } = route.params;
+  const paging = { limit: LIMIT, offset: offsetOf(route, LIMIT), sort_by: route.params.sort };
+  const parts = route.job ? ["jobs", route.job, "verification", "findings"] : ["verification", "findings"];
+  return api(parts, { kind, feature, asset_type: type, q, ...paging });
+}
+
+export const title = () => "Findings";
+
+export const wanted = ({ route }) => ["healthz", findingsAddress(route)];
+
+export function render(view) {
+  return [h("h1", { tabindex: -1 }, "Findings"), findingList(view, "All findings")];
+}
+
+/** Filters, the list and its pages. */
+export function findingList({ route, data, answer }, label) {
+  const page = data(findingsAddress(route));
+  const { kind, feature, type, q } = route.params;
+  return h(
+    "section",
+    { class: "card findings", "aria-labelledby": "findings" },
+    h("h2", { id: "findings" }, label, page ? h("span", { class: "total" }, ` ${count(page.total)}`) : null),
+    filters(
+      "Filter findings",
+      textFilter(route, "q", "Search", "Part of a path or id"),
+      choiceFilter(route, "kind", "Kind", KIND_OPTIONS),
+      choiceFilter(route, "feature", "About", featureOptions("Everything", "image", "segment", "embedding", "keypoints")),
+      choiceFilter(route, "type", "Of", [["", "Images and frames"], ["product_image", "Product images"], ["video_frame", "Video frames"]]),
+      choiceFilter(route, "sort", "Sort by", [["", "Id"], ["kind", "Kind"], ["path", "Path"]]),
+    ),
+    page ? table(page.items) : missing(answer(findingsAddress(route)), "findings"),
+    page?.items.length === 0 ? h("p", { class: "empty" }, kind || feature || type || q ? "No finding matches." : "Claims, files and contents agree.") : null,
+    page ? pager(route, page) : null,
+  );
+}
+
+function table(items) {
+  if (items.length === 0) {
+    return null;
+  }
+  return h(
+    "table",
+    { class: "rows" },
+    h("thead", null, h("tr", null, ["Kind", "Asset", "About", "What is wrong", "Since"].map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", null, items.map(row)),
+  );
+}
+
+function row(item) {
+  const key = `${item.asset_type}/${item.asset_id}/${item.feature}/${item.kind}`;
+  return h(
+    "tr",
+    { "data-key": key },
+    h("td", null, kindBadge(item.kind)),
+    h("th", { scope: "row" }, h("a", { href: whereabouts(item), class: "path" }, item.asset_id)),
+    h("td", { class: `feature ${item.feature}` }, NAMES[item.feature]),
+    h("td", { class: "wrong" }, reason(item)),
+    h("td", { class: "muted nowrap" }, h("time", { datetime: item.since, title: item.since }, ago(item.since))),
+  );
+}
+
+/** The page of the asset; of a video, whose frames have gaps, those frames. */
+function whereabouts(item) {
+  const gap = item.kind === "suspect" && item.asset_type === "video_frame" && item.feature === "image" && item.path === null;
+  return gap && item.job_id !== null
+    ? link(["jobs", item.job_id, "frames"], { owner: item.asset_id, sort: "id" })
+    : link(["assets", item.asset_type, item.asset_id]);
+}
+
+/** Why there is a finding, and about which path. */
+export function reason(item) {
+  return [
+    item.detail || KINDS[item.kind]?.[1],
+    item.path ? h("span", { class: "path muted" }, item.path) : null,
+    item.claimed_path && item.claimed_path !== item.path ? h("span", { class: "path muted" }, `claimed: ${item.claimed_path}`) : null,
+  ];
+}
