@@ -74,6 +74,7 @@ class DirtySet:
         self._held = 0
         self._queued = 0
         self._taken = 0
+        self._served = 0
         self._woken = False
         self._changed = threading.Condition(threading.Lock())
 
@@ -125,7 +126,18 @@ class DirtySet:
                 self._held -= len(entry.looks)
                 self._queued -= entry.paths
                 self._taken += entry.paths
+                self._served += 1
         return taken
+
+    def mark_of_now(self) -> int:
+        """For :meth:`passed`: stands for all the hints that are here now."""
+        with self._changed:
+            return self._served + len(self._entries)
+
+    def passed(self, mark: int) -> bool:
+        """Whether every hint that was here at :meth:`mark_of_now` has been taken."""
+        with self._changed:
+            return self._served >= mark or not self._entries
 
     def done(self, items: Iterable[Dirty]) -> None:
         """Say that taken hints have been followed; until then they count as pending.

@@ -135,18 +135,21 @@ class DirtyEmitter(EventEmitter):
         self._handle = handle
         self._lost = lost
         self._faults = 0
+        self.handling = False
 
     def queue_events(self, timeout: float) -> None:
         """Read once, waiting for at most ``timeout`` seconds, and mark what was read."""
         try:
-            chunk = self._instance.read(timeout)
-            if chunk:
-                self._handle(inotify.parse(chunk))
+            if self._instance.wait(timeout):
+                self.handling = True  # before the kernel's queue is empty: see Observation.drained
+                self._handle(inotify.parse(self._instance.read()))
             self._faults = 0
         except Exception:
             self._faults += 1
             LOG.exception("reading file system events failed (%d in a row)", self._faults)
             self._recover()
+        finally:
+            self.handling = False
 
     def on_thread_stop(self) -> None:
         """End the blocking read."""
@@ -198,6 +201,13 @@ class Observation:
     def alive(self) -> bool:
         """Whether events are being read."""
         return all(emitter.is_alive() for emitter in self._emitters)
+
+    @property
+    def drained(self) -> bool:
+        """Whether all that had happened at the time of the call has been handed to the interpreter."""
+        if self.instance.unread:  # asked first: whoever emptied the queue since says that it is handling it
+            return False
+        return not any(cast(DirtyEmitter, emitter).handling for emitter in self._emitters)
 
     def stop(self) -> None:
         """End the threads and close the descriptors; may be called again."""

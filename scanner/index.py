@@ -175,6 +175,10 @@ class Index:
         self._note(changes)
         return changes
 
+    def note_listed(self, directory: str, inode: int, mtime_ns: int) -> None:
+        """All of a directory was looked at, name by name, since it had this mtime."""
+        self.db.execute("UPDATE dirs SET inode=?, mtime=? WHERE path=?", (inode, mtime_ns, directory))
+
     def put(self, item: SinkItem) -> None:
         """Apply one item of a poll of the pipeline database."""
         self.mirror.put(item)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import select
 import struct
+import termios
+from array import array
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -199,16 +202,25 @@ class Instance:
         self._poll.register(self._wake_read, select.POLLIN)
         self._open = True
 
-    def read(self, timeout: float) -> bytes:
-        """What is queued, waiting for at most ``timeout`` seconds; empty after that or :meth:`wake`."""
+    def wait(self, timeout: float) -> bool:
+        """Whether there is something to read, waiting for at most ``timeout`` seconds or :meth:`wake`."""
         ready = self._poll.poll(timeout * 1000)
-        if not any(fd == self.fd for fd, _ in ready):
-            return b""
+        return any(fd == self.fd for fd, _ in ready)
+
+    def read(self) -> bytes:
+        """What is queued now, possibly nothing."""
         try:
             count = self.kernel.read(self.fd, self._buffer)
         except BlockingIOError:
             return b""
         return bytes(memoryview(self._buffer)[:count])
+
+    @property
+    def unread(self) -> int:
+        """How many bytes of events wait in the kernel's queue; raises OSError."""
+        waiting = array("i", [0])
+        fcntl.ioctl(self.fd, termios.FIONREAD, waiting)
+        return waiting[0]
 
     def add(self, path: str, *, follow: bool) -> int:
         """Watch a directory and return the watch descriptor; raises OSError."""
@@ -224,7 +236,7 @@ class Instance:
                 raise
 
     def wake(self) -> None:
-        """End a blocking :meth:`read`, now and from now on."""
+        """End a blocking :meth:`wait`, now and from now on."""
         if self._open:
             os.write(self._wake_write, b"\0")
 

@@ -64,6 +64,12 @@ class Registry:
         """How many directories are polled for which reason."""
         return {reason: count for reason, count in self._reasons.items() if count}
 
+    def is_watched(self, path: str) -> bool:
+        """Whether a watch stands for the path, and nothing is known to be wrong with it."""
+        return path in self._wd_of and not (
+            path in self._failed or path in self._silent or path in self._adrift
+        )
+
     def polled_paths(self) -> frozenset[str]:
         """The directories that cannot be watched."""
         return frozenset(self._silent) | frozenset(self._failed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scanner.listing import GONE, Lister
@@ -57,6 +57,22 @@ class Roots:
         if "" in self.all and not self.all[""].flat:
             return
         self._waiting.update(folder for folder in folders if folder not in self.all)
+
+    def identities(self) -> dict[str, tuple[int, int]]:
+        """Device and inode of every root that has been believed, for :meth:`remember`."""
+        return {
+            root.path: (root.device, root.inode)
+            for root in self.all.values()
+            if root.device is not None and root.inode is not None
+        }
+
+    def remember(self, identities: Mapping[str, Sequence[int]]) -> None:
+        """What an earlier process believed: a root that has gone since is one that disappeared."""
+        for path, (device, inode) in identities.items():
+            root = self.all.setdefault(path, Root(path, by_pattern=False, flat=not path))
+            root.device, root.inode = device, inode
+            self._waiting.discard(path)
+        self._lister.use_roots(self.all)
 
     def of(self, directory: str) -> Root | None:
         """The root that a directory lies in."""

@@ -27,6 +27,10 @@ class Settling:
     def __len__(self) -> int:
         return len(self._held)
 
+    def __contains__(self, path: str) -> bool:
+        """Whether the path is held back now."""
+        return path in self._held
+
     def paths(self) -> frozenset[str]:
         """The paths that are held back now."""
         return frozenset(self._held)

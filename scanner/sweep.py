@@ -111,15 +111,17 @@ class SweepClock:
         """A sweep begins."""
         self._started = now
 
-    def finished(self, now: float) -> None:
+    def finished(self, now: float, spent: float | None = None) -> None:
         """The sweep is over; ``seconds`` and ``next_at`` follow from how long it took.
+
+        ``spent`` is what it took by itself, where other work went in between.
 
         Raises:
             ValueError: no sweep is under way.
         """
         if self._started is None:
             raise ValueError("a sweep finished that had not started")
-        self.seconds = max(0.0, now - self._started)
+        self.seconds = max(0.0, now - self._started) if spent is None else spent
         self._started = None
         self.next_at = now + max(self._minimum, self._factor * self.seconds)
 

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -30,6 +31,8 @@ RETRY_LIMIT = 10_000
 POLLING = "polling"
 """The reason of a directory that is polled because the configuration says so."""
 
+_DELAY_SECONDS = 2.0
+"""By when watchdog's own observers have told what they tell."""
 NOT_THERE = "not there"
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 _EXHAUSTED = frozenset({errno.ENOSPC, errno.ENOMEM})
@@ -144,6 +147,18 @@ class DirectoryWatcher:
             if self._portable is not None:
                 self._portable.forget(directory)
             self._remove(unused)
+
+    def watches(self, directory: str) -> bool:
+        """Whether changes in a directory are told now."""
+        with self._map_lock:
+            return self._alive() and self._registry.is_watched(directory)
+
+    def caught_up(self, since: float) -> bool:
+        """Whether all that had happened by ``since`` (monotonic seconds) and is told has been marked."""
+        with self._operations:
+            if self._portable is not None:
+                return time.monotonic() - since >= _DELAY_SECONDS
+            return self._observation is None or self._observation.drained or not self._observation.alive
 
     def polled(self) -> frozenset[str]:
         """The directories that have to be polled; all that are known once the reader has died."""

@@ -6,11 +6,11 @@ are never far away; what a step takes in hand becomes visible in one transaction
 
 from __future__ import annotations
 
+import json
 import logging
-import os
 import queue
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -19,13 +19,18 @@ from scanner.dirty import Dirty, DirtySet
 from scanner.exceptions import IndexFull
 from scanner.index import Index
 from scanner.listing import Gone, Lister, Listing, Look, Unreadable, is_utf8
+from scanner.missed import Missed
+from scanner.portions import LargeDirectories, Portions
 from scanner.records import Entry
 from scanner.roots import Root, Roots
 from scanner.rows import Applied, PollDone, SinkItem
-from scanner.settling import Settling
-from scanner.sweep import RescanClock, Slice, SweepClock, changed_directories, stat_below
+from scanner.settling import SETTLE_SECONDS, Settling
+from scanner.sweep import RescanClock
+from scanner.sweeper import Sweeper
 from scanner.tree import Changes, join, split
+from scanner.troubles import Troubles
 from scanner.watch import DirectoryWatcher, Mode
+from scanner.worklist import Task, Worklist
 
 LOG = logging.getLogger(__name__)
 
@@ -34,10 +39,11 @@ STEP_SECONDS = 0.05
 CRAWL_SECONDS = 0.25
 """The same while the tree is read for the first time: a folder of images and those of their artifacts
 mostly fall into one transaction, and each asset is resolved once."""
-SWEEP_SECONDS = 10.0
-RETRY_SECONDS = 5.0
-IN_FLIGHT_NS = 2_000_000_000
-"""A change younger than this may still be on its way through the watcher."""
+TIMER_SECONDS = 0.1
+"""How often passes and sweeps get a turn while there are always events to follow."""
+FULL_SECONDS = 5.0
+WATCH_AGAIN_SECONDS = 10.0
+NONE: frozenset[str] = frozenset()
 
 
 class Worker:
@@ -52,25 +58,22 @@ class Worker:
         self.watcher = DirectoryWatcher(self.dirty, config.data.root, cast(Mode, config.scan.watcher))
         self.roots = Roots(self.lister, index.layout.roots, index.claimed_below)
         self.settling = Settling()
-        now = time.monotonic()
-        pause = config.scan.polling_seconds if config.scan.watcher == "polling" else SWEEP_SECONDS
-        self.sweeps = SweepClock(pause)
-        self.rescans = RescanClock(config.scan.rescan_seconds, now)
-        self._stack: list[tuple[str, bool]] = []
-        self._sweep: Iterator[Slice] | None = None
-        self._sweep_started_ns: int | None = None
-        self._swept: set[str] = set()
+        self.sweeper = Sweeper(config, index, self.watcher)
+        self.rescans = RescanClock(config.scan.rescan_seconds, time.monotonic())
+        self.differences = Missed(self.dirty, self.watcher.caught_up)
+        self.troubles = Troubles(self.lister.absolute)
+        self._list = Worklist()
+        self._large = LargeDirectories(index.db)
+        self._in_hand: list[SinkItem] = []
         self._pass_started: float | None = None
-        self._first_held: frozenset[str] | None = None
-        self._settled: frozenset[str] = frozenset()
-        self._retry_at = 0.0
-        self._roots_at = 0.0
-        self.unreadable: dict[str, int] = {}
-        self.skipped: dict[str, int] = {}
+        self._first_held: tuple[frozenset[str], int, float] | None = None
+        self._settled: frozenset[str] = NONE
+        self._were_held: set[str] = set()
+        self._roots_to_save = False
+        self._full_until = self._roots_at = self._timers_at = self._watch_again_at = 0.0
         self.crawled = False
         self.synced = not config.database.url
         self.full: str | None = None
-        self.missed = 0
         self.last_pass_ns: int | None = None
         self.pass_seconds: float | None = None
         self.pass_files: int | None = None
@@ -89,54 +92,72 @@ class Worker:
     @property
     def listing(self) -> int:
         """How many directories a pass, or the discovery of new ones, has still to list."""
-        return len(self._stack)
+        return len(self._list) + len(self._large)
 
     @property
     def pending(self) -> int:
         """How many paths are known to need a look, or to be looked at."""
-        return self.dirty.pending + len(self._stack) + len(self.settling) + self.rows.qsize()
+        rows = self.rows.qsize() + len(self._in_hand)
+        return self.dirty.pending + self.listing + len(self.settling) + rows
+
+    @property
+    def missed(self) -> int:
+        """How many differences a sweep or a pass has found of which no event told."""
+        return self.differences.count
+
+    @property
+    def unreadable(self) -> dict[str, int]:
+        """What cannot be read now, with the errno."""
+        return self.troubles.unreadable
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many names of a directory are not valid UTF-8."""
+        return self.troubles.skipped
 
     def start(self) -> None:
-        """Begin the first full pass."""
+        """Begin the first full pass, over nothing or over an index that was complete before."""
         self.watcher.start()
         self.index.claims.note_all_folders()
         self.roots.claim(self.index.claims.folders)
+        self._take_over()
         self.begin_pass()
 
     def stop(self) -> None:
         """End the watcher's threads."""
+        self._large.close()
         self.watcher.stop()
 
     def begin_pass(self) -> None:
         """Reconcile everything: list every directory below every root."""
-        self.roots.check()
-        self._roots_at = time.monotonic() + 1.0
+        self._check_roots(time.monotonic())
         self._pass_started = time.monotonic()
-        self._sweep = None
+        self.sweeper.abandon()
         self.listed = 0
-        self._stack.extend((root.path, True) for root in self.roots.all.values() if root.present)
-        if not self._stack:
+        self._push_roots(told=False)
+        if not self.listing:
             self._end_pass()
 
     def step(self) -> float:
         """Do what is most urgent; returns for how many seconds there is nothing to do."""
         now = time.monotonic()
-        self._look_at_roots(now)
+        if now >= self._roots_at:
+            self._check_roots(now)
         for directory, names in self.settling.due(now).items():
             self.dirty.mark_names(directory, names)
-        if self.full is not None and now < self._retry_at:
-            return self._retry_at - now
+        if self.full is not None and now < self._full_until:
+            return self._full_until - now
         try:
             busy = self._take_rows() or self._take_dirty()
-            busy = self._take_stack() or busy
+            busy = self._take_list() or busy
             self.full = None
         except IndexFull as error:
             self.full = str(error)
-            self._retry_at = now + RETRY_SECONDS
-            return RETRY_SECONDS
-        if not busy:
-            self._finish_what_is_done()
-            busy = self._timers(time.monotonic())
+            self._full_until = now + FULL_SECONDS
+            return FULL_SECONDS
+        self._finish_what_is_done()
+        if not busy or time.monotonic() >= self._timers_at:
+            busy = self._timers(time.monotonic()) or busy
         return 0.0 if busy else self._idle_seconds()
 
     def look_again(self, paths: Iterable[str]) -> None:
@@ -148,12 +169,12 @@ class Worker:
                 directory, name = split(directory)
             names.setdefault(directory, set()).add(name)
         for directory, some in names.items():
-            self._look(directory, frozenset(some), frozenset(), recursive=False)
+            self._look(Task(directory), frozenset(some))
 
     # --- what comes in -------------------------------------------------------------------------------
 
     def _take_rows(self) -> bool:
-        items: list[SinkItem] = []
+        items = self._in_hand  # those of a transaction that did not fit are still there
         while len(items) < 4:
             try:
                 items.append(self.rows.get_nowait())
@@ -164,6 +185,7 @@ class Worker:
         with self.index.transaction():
             for item in items:
                 self.index.put(item)
+        self._in_hand = []
         self.roots.claim(self.index.claims.folders)
         for item in items:
             if isinstance(item, Applied):
@@ -175,6 +197,7 @@ class Worker:
         items = self.dirty.take(500)
         if not items:
             return False
+        self.differences.told(items)
         try:
             self._follow(items)
         except IndexFull:
@@ -197,62 +220,130 @@ class Worker:
     def _follow_one(self, item: Dirty) -> None:
         if item.recursive:
             self._push_below(item.directory)
-            return
-        if item.names is not None and self.index.tree.directory_id(item.directory) is None:
-            self._look(item.directory, None, item.settled, recursive=False)
+        elif item.names is not None and self.index.tree.directory_id(item.directory) is not None:
+            self._look(Task(item.directory), item.names, item.settled)
+        elif item.directory in self._large:
+            self._list.push(Task(item.directory))
         else:
-            self._look(item.directory, item.names, item.settled, recursive=False)
+            self._look(Task(item.directory), None, item.settled)
 
     def _push_below(self, directory: str) -> None:
         """List a directory and all that is known or found below it."""
         if directory:
-            self._stack.append((directory, True))
+            self._list.push(Task(directory, recursive=True))
         else:
-            self._stack.extend((root.path, True) for root in self.roots.all.values() if root.present)
+            self._push_roots(told=True)
 
-    def _take_stack(self) -> bool:
-        if not self._stack:
+    def _push_roots(self, *, told: bool) -> None:
+        """List everything, after what is being listed already."""
+        for root in self.roots.all.values():
+            if root.present:
+                self._list.push(Task(root.path, recursive=True, told=told), last=True)
+
+    def _take_list(self) -> bool:
+        if not self.listing:
             return False
         deadline = time.monotonic() + (STEP_SECONDS if self.crawled else CRAWL_SECONDS)
-        taken: list[tuple[str, bool]] = []
+        taken: list[Task] = []
         try:
             with self.index.transaction():
-                while self._stack and time.monotonic() < deadline:
-                    directory, recursive = self._stack.pop()
-                    taken.append((directory, recursive))
-                    self._look(directory, None, frozenset(), recursive=recursive)
-                    self.listed += 1
+                self._save_roots()
+                while self.listing and time.monotonic() < deadline:
+                    if self._large:
+                        taken.append(self._look_at_portion())
+                    if self._list:
+                        taken.append(self._list.pop())
+                        self._look_at_whole(taken[-1])
+                        self.listed += 1
         except IndexFull:
-            self._stack.extend(taken)
+            self._roots_to_save = True
+            for task in taken:
+                self._list.push(task)
             raise
         return True
 
     # --- looking -------------------------------------------------------------------------------------
 
+    def _look_at_whole(self, task: Task) -> None:
+        directory = task.directory
+        if directory not in self._large:
+            self._look(task)
+            return
+        told = task.told or not self.watcher.watches(directory)
+        self.watcher.add(directory)
+        try:
+            self._large.begin(task._replace(told=told), self.lister.absolute(directory))
+        except OSError:  # the listing meets the same error and says so
+            self._look(task)
+
+    def _look_at_portion(self) -> Task:
+        """Look at the next names of a large directory; returns the task that this is part of."""
+        started = time.monotonic()
+        portions, names = self._large.next()
+        if names:
+            self._look(portions.task, names, portion=True)
+        portions.seconds += time.monotonic() - started
+        if names is None:
+            self._end_portions(portions)
+        return portions.task
+
+    def _end_portions(self, portions: Portions) -> None:
+        task = portions.task
+        if portions.failed:
+            self._large.forget(task.directory)  # a plain listing says what is wrong
+        elif self.index.tree.directory_id(task.directory) is not None:
+            self.index.note_listed(task.directory, portions.inode, portions.mtime_ns)
+            self._large.ended(portions, polled=not self.watcher.watches(task.directory))
+        if portions.again or portions.failed:
+            self._list.push(task._replace(told=True))
+
     def _look(
-        self, directory: str, names: frozenset[str] | None, settled: frozenset[str], *, recursive: bool
+        self,
+        task: Task,
+        names: frozenset[str] | None = None,
+        settled: frozenset[str] = NONE,
+        *,
+        portion: bool = False,
     ) -> None:
-        """Look at a directory or names in it and make the index agree."""
+        """Look at a directory or names in it and make the index agree; ``portion``: no event named them."""
+        directory = task.directory
         root = self.roots.of(directory)
         if root is None or not root.present or not self._belongs(root, directory):
             return
+        checked = self._is_check(task)
         if names is None:
             self.watcher.add(directory)
         look = self.lister.look(directory, names)
         if not self.roots.believable(root) or _elsewhere(root, look):
             return
         if isinstance(look, Gone):
-            self._gone(look.directory)
+            self._gone(look.directory, checked=checked)
             return
         if isinstance(look, Unreadable):
-            self._note_unreadable(directory, look.errno)
+            self.troubles.note_unreadable(directory, look.errno)
             return
-        self._note_readable(directory, look)
+        self.troubles.note_readable(directory, look)
         if root.flat:
             look = self._without_directories(look)
-        self._settled = frozenset(settled)
+        if names is None and self._turns_out_large(task, look):
+            return
+        self._settled = settled
+        self._were_held.clear()
         changes = self.index.apply(look, self._hold)
-        self._after(directory, changes, look, recursive=recursive)
+        if checked:
+            self._suspect(changes)
+        self._after(
+            task, changes, look, checked=checked, deeper=task.recursive or not (portion or names is None)
+        )
+
+    def _turns_out_large(self, task: Task, look: Listing) -> bool:
+        """Whether a listing is too much for one step, and is left to be followed in portions."""
+        was_large = task.directory in self._large
+        self._large.note(task.directory, len(look.files) + len(look.directories))
+        if was_large or task.directory not in self._large:
+            return False
+        self._look_at_whole(task)
+        return True
 
     def _without_directories(self, look: Listing) -> Listing:
         """A data root of which only the files count: it says nothing of the roots that lie in it."""
@@ -267,11 +358,13 @@ class Worker:
         if self.lister.is_ignored(name) or not is_utf8(name):
             return False
         if self.index.tree.directory_id(parent) is None:
-            self._stack.append((parent, True))
+            self._list.push(Task(parent, recursive=True))
             return False
         return True
 
     def _hold(self, path: str, entry: Entry) -> bool:
+        if path in self.settling:
+            self._were_held.add(path)
         return self.settling.holds(
             path,
             entry,
@@ -280,125 +373,132 @@ class Worker:
             now=time.monotonic(),
         )
 
-    def _after(self, directory: str, changes: Changes, look: Listing, *, recursive: bool) -> None:
+    def _after(self, task: Task, changes: Changes, look: Listing, *, checked: bool, deeper: bool) -> None:
+        directory = task.directory
         for gone in changes.gone_directories:
             self._forget(gone)
         for name in look.names or ():
             if name not in look.files:
                 self.settling.drop(join(directory, name))
-        new = look.directories if recursive or look.names is not None else ()
-        for path in changes.new_directories:
-            self._stack.append((path, True))
         known = set(changes.new_directories)
-        self._stack.extend((path, recursive) for name in new if (path := join(directory, name)) not in known)
-        if directory in self._swept:
-            self._swept.discard(directory)
-            self._count_missed(changes)
+        if deeper:
+            for name in look.directories:
+                path = join(directory, name)
+                if path not in known:
+                    self._list.push(Task(path, task.recursive, task.told))
+        for path in changes.new_directories:
+            self._list.push(Task(path, True, task.told, found=checked))
 
-    def _count_missed(self, changes: Changes) -> None:
-        """A difference that a sweep found, old enough that the watcher should have told, was missed."""
-        old = time.time_ns() - IN_FLIGHT_NS
-        self.missed += sum(state is None or state.ctime_ns < old for state in changes.files.values())
-
-    def _gone(self, directory: str) -> None:
+    def _gone(self, directory: str, *, checked: bool) -> None:
         changes = self.index.remove(directory)
+        if checked:
+            self._suspect(changes)
         for gone in changes.gone_directories:
             self._forget(gone)
         self._forget(directory)
 
     def _forget(self, directory: str) -> None:
         self.watcher.forget(directory)
-        self.unreadable.pop(directory, None)
-        self.skipped.pop(directory, None)
+        self.troubles.forget(directory)
+        self._large.forget(directory)
 
-    def _note_unreadable(self, directory: str, number: int) -> None:
-        if self.unreadable.get(directory) != number:
-            LOG.warning("cannot read %s: %s", self.lister.absolute(directory), os.strerror(number))
-        self.unreadable[directory] = number
+    # --- what the watcher should have told -----------------------------------------------------------
 
-    def _note_readable(self, directory: str, look: Listing) -> None:
-        if look.names is None:
-            self.unreadable.pop(directory, None)
-            if look.skipped:
-                self.skipped[directory] = look.skipped
-            else:
-                self.skipped.pop(directory, None)
-        for name, number in look.unreadable.items():
-            self._note_unreadable(join(directory, name), number)
+    def _is_check(self, task: Task) -> bool:
+        """Whether a difference is one of which an event should have told."""
+        if task.told or not self.crawled:
+            return False
+        return task.found or self.watcher.watches(task.directory)
+
+    def _suspect(self, changes: Changes) -> None:
+        paths = {*changes.files, *changes.new_directories, *changes.gone_directories}
+        paths.update(path for path, _ in changes.held)
+        paths -= self._were_held  # these were to be looked at again in any case
+        if paths:
+            self.differences.suspect(paths, time.monotonic())
 
     # --- roots, passes, sweeps -----------------------------------------------------------------------
 
-    def _look_at_roots(self, now: float) -> None:
-        if now < self._roots_at:
+    def _take_over(self) -> None:
+        """An index that was complete goes on answering; what has changed since is found by the pass."""
+        if not self.index.meta("crawled"):
             return
+        self.roots.remember(json.loads(self.index.meta("roots") or "{}"))
+        self.crawled = self.synced = self.index.mirror.crawled = True
+        LOG.info("an index of %d files is taken over", self.index.files)
+
+    def _check_roots(self, now: float) -> None:
         self._roots_at = now + 1.0
         before = {root.path for root in self.roots.unavailable()}
         for root in self.roots.check():
-            self._stack.append((root.path, True))
+            self._roots_to_save = True
+            self._list.push(Task(root.path, recursive=True))
         for root in self.roots.unavailable():
             if root.path not in before:
                 LOG.warning("root %s %s", self.lister.absolute(root.path), root.reason)
 
+    def _save_roots(self) -> None:
+        """Keep in the index which directories the roots are, for a scanner that takes it over."""
+        if self._roots_to_save:
+            self.index.set_meta("roots", json.dumps(self.roots.identities()))
+            self._roots_to_save = False
+
     def _finish_what_is_done(self) -> None:
-        if self._pass_started is not None and not self._stack:
+        if self._pass_started is not None and not self.listing:
             self._end_pass()
-        held = self._first_held
-        if held is not None and not held & self.settling.paths() and not self.dirty.pending:
-            self._first_held = None
-            self.crawled = True
-            LOG.info("first full scan done: %d files", self.index.files)
+        if self._first_held is not None:
+            held, mark, latest = self._first_held
+            rested = not held & self.settling.paths() or time.monotonic() >= latest
+            if rested and self.dirty.passed(mark):
+                self._first_held = None
+                self.crawled = True
+                LOG.info("first full scan done: %d files", self.index.files)
+        self.differences.settle()
 
     def _end_pass(self) -> None:
         started = self._pass_started or time.monotonic()
+        now = time.monotonic()
         self._pass_started = None
-        self.pass_seconds = time.monotonic() - started
+        self.pass_seconds = now - started
         self.pass_files = self.index.files
         self.last_pass_ns = time.time_ns()
-        self.rescans.restart(time.monotonic())
+        self.rescans.restart(now)
         if not self.index.mirror.crawled and self.synced:
             self.index.finish_crawl()
         if not self.crawled and self._first_held is None:
-            self._first_held = self.settling.paths()
+            # A file that never rests must not keep all others from being answered for.
+            latest = now + 2.5 * SETTLE_SECONDS
+            self._first_held = (self.settling.paths(), self.dirty.mark_of_now(), latest)
 
     def _timers(self, now: float) -> bool:
+        self._timers_at = now + TIMER_SECONDS
         if not self.index.mirror.crawled and self.synced and self._pass_started is None:
             self.index.finish_crawl()
             return True
-        if self._sweep is not None:
-            return self._go_on_sweeping()
+        self.troubles.retry(self.dirty, now)
+        if now >= self._watch_again_at:
+            self._watch_again_at = now + WATCH_AGAIN_SECONDS
+            for directory in self.watcher.retry_polled():
+                self.dirty.mark(directory)
+        if self.sweeper.running:
+            return self._go_on_sweeping(now)
+        if self._pass_started is not None:
+            return False
         if self.rescans.due(now):
             self.begin_pass()
             return True
-        if self.crawled and self.sweeps.due(now):
-            self._begin_sweep(now)
-            return True
-        return False
+        return self.crawled and self.sweeper.begin(now)
 
-    def _begin_sweep(self, now: float) -> None:
-        self.sweeps.started(now)
-        recent = None if self._sweep_started_ns is None else self._sweep_started_ns - IN_FLIGHT_NS
-        self._sweep_started_ns = time.time_ns()
-        self._sweep = changed_directories(
-            self.index.tree.known(), stat_below(self.config.data.root), recent_ns=recent
-        )
-        for directory in self.watcher.retry_polled():
-            self.dirty.mark(directory)
-        for directory in list(self.unreadable):
-            self.dirty.mark(directory)
-
-    def _go_on_sweeping(self) -> bool:
-        assert self._sweep is not None
-        part = next(self._sweep, None)
-        if part is None:
-            self._sweep = None
-            self.sweeps.finished(time.monotonic())
-            return False
-        for changed in part.changed:
-            self._swept.add(changed.directory)
-            self.dirty.mark(changed.directory)
-        return True
+    def _go_on_sweeping(self, now: float) -> bool:
+        changed = self.sweeper.step()
+        for directory, _ in changed or ():
+            if not self._large.rests(directory, now):
+                self._list.push(Task(directory, told=False))
+        return changed is not None
 
     def _idle_seconds(self) -> float:
+        if self.differences.suspects:
+            return 0.01
         due = self.settling.next_due()
         wait = 0.2 if due is None else min(0.2, max(0.0, due - time.monotonic()))
         return max(wait, 0.001)

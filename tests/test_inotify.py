@@ -72,9 +72,13 @@ def test_an_instance_reads_what_happens_and_closes_its_descriptors(tmp_path):
     instance = Instance(LibcKernel())
     wd = instance.add(str(tmp_path), follow=True)
     assert instance.add(str(tmp_path), follow=False) == wd
-    assert instance.read(0) == b""
+    assert not instance.wait(0)
+    assert (instance.unread, instance.read()) == (0, b"")
     (tmp_path / "f").touch()
-    assert b"f" in instance.read(10)
+    assert instance.wait(10)
+    assert instance.unread > 0
+    assert b"f" in instance.read()
+    assert instance.unread == 0
     instance.remove(wd)
     instance.remove(wd)
     instance.wake()
@@ -88,7 +92,7 @@ def test_an_instance_reads_what_happens_and_closes_its_descriptors(tmp_path):
 def test_a_wake_ends_a_read(tmp_path):
     instance = Instance(LibcKernel())
     instance.wake()
-    assert instance.read(30) == b""
+    assert not instance.wait(30)
     instance.close()
 
 

@@ -21,6 +21,7 @@ from scanner.records import AssetRow, AssetType
 from scanner.rows import PollDone, Rows, Table
 from scanner.settling import Settling
 from scanner.worker import Worker
+from scanner.worklist import Task
 
 DEADLINE = 30.0
 SEQUENCES = int(os.environ.get("WORKER_SEQUENCES", "60"))
@@ -243,5 +244,5 @@ def test_a_look_at_the_data_root_forgets_no_root_in_it(tmp_path: Path, names: fr
         (data / "products" / "p" / "0.jpg").write_bytes(b"x")
         drive(worker, lambda: "products/p/0.jpg" in indexed(worker.index))
         with worker.index.transaction():
-            worker._look("", names, frozenset(), recursive=False)
+            worker._look(Task(""), names)
             assert "products/p/0.jpg" in indexed(worker.index)

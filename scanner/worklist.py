@@ -1,0 +1,81 @@
+"""Which directories the worker has still to list as a whole, and why.
+
+A pass, a sweep, a new directory, an event about a whole subtree: each puts directories here. Each
+directory is here once, whoever asks for it, so that the list is bounded by the tree and the hints of a
+storm that never ends do not pile up.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+MAX_TOLD = 10_000
+
+
+class Task(NamedTuple):
+    """A directory to list, with ``recursive`` all that is known or found below it as well.
+
+    ``told``: something said that it may have changed; otherwise a difference is one that nothing told of.
+    ``found``: it was itself such a difference, and so is all that is in it.
+    """
+
+    directory: str
+    recursive: bool = False
+    told: bool = True
+    found: bool = False
+
+
+class Worklist:
+    """Tasks, the one that was added last first: a directory and what is in it go together."""
+
+    def __init__(self) -> None:
+        self._tasks: OrderedDict[str, Task] = OrderedDict()
+        self._told: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def push(self, task: Task, *, last: bool = False) -> None:
+        """Add a task, as the next one or with ``last`` behind all others; it joins one that is here."""
+        before = self._tasks.get(task.directory)
+        if before is not None:
+            task = _joined(before, task)
+        self._tasks[task.directory] = task
+        if task.recursive and task.told:
+            self._tell(task.directory)
+        if before is None and last:
+            self._tasks.move_to_end(task.directory, last=False)
+        elif before is not None and not last:
+            self._tasks.move_to_end(task.directory)
+
+    def pop(self) -> Task:
+        """Remove and return the next task; raises KeyError where there is none."""
+        directory, task = self._tasks.popitem()
+        if not task.told and self._told and self._is_told(directory):
+            task = task._replace(told=True)
+        if not self._tasks:
+            self._told.clear()
+        return task
+
+    def _tell(self, directory: str) -> None:
+        """Everything below is told of: also what waits here for another reason."""
+        self._told.add(directory)
+        if len(self._told) > MAX_TOLD:
+            self._told = {""}
+
+    def _is_told(self, directory: str) -> bool:
+        while directory:
+            if directory in self._told:
+                return True
+            directory = directory.rpartition("/")[0]
+        return "" in self._told
+
+
+def _joined(one: Task, other: Task) -> Task:
+    return Task(
+        one.directory,
+        one.recursive or other.recursive,
+        one.told or other.told,
+        one.found or other.found,
+    )
