@@ -16,7 +16,7 @@ from web.conditional import gzip_wanted
 from web.context import Context
 from web.files import Files
 from web.openapi import OpenApi
-from web.page import Page, PagePart
+from web.page import Docs, DocsPart, Page, PagePart
 from web.problems import ALLOWED_METHODS, bad_request, method_not_allowed, no_such_path
 from web.renderpool import RenderPool
 from web.routes import Route, Router, Target
@@ -48,6 +48,8 @@ ROUTES = (
     Route("/readyz", handlers.Readyz),
     Route("/metrics", handlers.Metrics),
     Route("/openapi.json", OpenApi),
+    Route("/docs", Docs),
+    Route("/docs/{path*}", DocsPart),
     Route("/dashboard/{path*}", PagePart),
     Route("/", Page),
 )
