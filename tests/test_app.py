@@ -30,6 +30,8 @@ INDEX_ROUTES = [
     "/jobs/j_123/verification/findings",
     "/verification",
     "/verification/findings",
+    "/jobs/j_123/assets",
+    "/assets/product_image/p_001_img_0",
 ]
 OTHER_ROUTES = ["/healthz", "/readyz", "/openapi.json", "/"]
 UNKNOWN = [
@@ -47,8 +49,15 @@ UNKNOWN = [
     "/jobs/nope/verification/findings",
     "/jobs/nope/verification/findings?format=csv",
     "/jobs/nope/verification/findings?format=ndjson",
+    "/jobs/nope/assets",
+    "/assets/product_image/nope",
+    "/assets/video_frame/p_001_img_0",
     "/files/frames/nope.jpg",
+    "/thumbnails/frames/nope.jpg",
+    "/overlays/frames/nope.jpg",
+    "/artifacts/frames/nope.jpg",
 ]
+FILES = ("/files", "/thumbnails", "/overlays", "/artifacts")
 NO_ROUTE = [
     "/nope",
     "/status",
@@ -279,7 +288,7 @@ def test_what_is_unknown_is_looked_up_and_then_404(web: Web, route: str) -> None
     answer = web.get(route)
     assert_problem(answer, 404)
     assert answer.headers["X-Index-State"] == "complete"
-    assert bool(web.lookup.keys) is not route.startswith("/files")
+    assert bool(web.lookup.keys) is not route.startswith(FILES)
 
 
 @pytest.mark.parametrize("route", UNKNOWN)
