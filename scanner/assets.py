@@ -14,7 +14,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from scanner.claims import NO_CLAIMS, ClaimTable, Key
-from scanner.layout import Layout, Placement
+from scanner.fresh import FreshAssets, Pieces
+from scanner.layout import ImageNames, Layout, Placement
 from scanner.owners import OwnerTable
 from scanner.pathhash import path_hash
 from scanner.pattern import is_exact, key_directory, key_prefix
@@ -32,7 +33,7 @@ from scanner.resolve import (
     compare,
     resolve,
 )
-from scanner.tree import Tree
+from scanner.tree import State, Tree
 
 _CHUNK = 1000
 _COLUMNS = (
@@ -43,13 +44,17 @@ Naming = Mapping[str, list[tuple[AssetType, str, Feature]]]
 
 
 class Comparison(NamedTuple):
-    """What came of resolving one asset; ``after`` is what the index will hold of it."""
+    """What came of resolving one asset; ``after`` is what the index will hold of it.
+
+    ``fresh``: nothing was known of the asset before.
+    """
 
     key: Key
     scope: int
     found: list[Disagreement]
     after: Resolved
     evidence: Evidence
+    fresh: bool = False
 
 
 Compared = Callable[[Comparison], None]
@@ -91,6 +96,7 @@ class _Case(NamedTuple):
     before: Record | None
     evidence: Evidence
     keys: frozenset[str]
+    fresh: bool = False
 
 
 class AssetTable:
@@ -120,18 +126,21 @@ class AssetTable:
         self.rules = rules
         self.recorded: dict[AssetType, frozenset[Feature]] = {type: frozenset(Feature) for type in AssetType}
         self._marked: dict[Key, set[str]] = {}
+        self._fresh = FreshAssets(layout)
         self._sought: set[str] = set()
+        self._expecting = self._db.execute("SELECT 1 FROM expected LIMIT 1").fetchone() is not None
         self._next = 1 + (self._db.execute("SELECT max(asset) FROM assets").fetchone()[0] or 0)
         self._unlisted = self._count_unlisted()
 
     @property
     def marked(self) -> int:
         """How many assets wait to be resolved."""
-        return len(self._marked)
+        return len(self._marked) + len(self._fresh)
 
     def forget(self) -> None:
         """Drop what is marked; call it when a transaction is rolled back."""
         self._marked.clear()
+        self._fresh.clear()
         self._sought.clear()
         self._unlisted = self._count_unlisted()
 
@@ -140,6 +149,16 @@ class AssetTable:
         candidates = self._marked.setdefault(key, set())
         if candidate is not None:
             candidates.add(candidate)
+        pieces = self._fresh.pop(key)
+        if pieces is not None:
+            self._give_up([pieces])
+
+    def mark_new_files(self, files: Mapping[str, State | None]) -> None:
+        """Mark every asset that the files of a directory concern of which nothing was known before."""
+        offer, classify = self._fresh.offer, self._classify
+        self.mark_files(
+            [path for path, state in files.items() if state is None or not offer(path, state, classify(path))]
+        )
 
     def mark_files(self, paths: Iterable[str]) -> None:
         """Mark every asset that files at these paths concern, there or gone."""
@@ -188,7 +207,9 @@ class AssetTable:
 
     def resolve_marked(self) -> bool:
         """Resolve all that is marked, and what that marks in turn; True if anything changed."""
-        changed = False
+        if self._expecting:
+            self._sought.update(self._fresh.keys())
+        changed = self._resolve_fresh()
         self._mark_expecting({path_hash(key) for key in self._sought})
         self._sought.clear()
         while self._marked:
@@ -208,7 +229,7 @@ class AssetTable:
         return place.type, path if place.asset_id is None else place.asset_id
 
     def _mark_expecting(self, hashes: set[int]) -> None:
-        if not hashes:
+        if not hashes or not self._expecting:
             return
         rows = self._db.execute(
             "SELECT type, id FROM expected JOIN assets USING(asset)"
@@ -217,6 +238,48 @@ class AssetTable:
         )
         for type, id in rows.fetchall():
             self.mark((AssetType(type), id))
+
+    # --- assets of which nothing was known ------------------------------------------------------
+
+    def _resolve_fresh(self) -> bool:
+        changed = False
+        while self._fresh:
+            given_up: list[Pieces] = []
+            for type, fresh in self._fresh.take(_CHUNK).items():
+                changed = self._write(type, self._fresh_cases(type, fresh, given_up)) or changed
+            self._give_up(given_up)
+        return changed
+
+    def _fresh_cases(
+        self, type: AssetType, fresh: Mapping[str, Pieces], given_up: list[Pieces]
+    ) -> list[_Case]:
+        ids = list(fresh)
+        known = self._known(type, ids)
+        rows = self._claims.rows(type, ids)
+        paths = (piece.found.path for pieces in fresh.values() for piece in pieces if piece is not None)
+        naming = self._claims.naming(paths)
+        cases = []
+        for id, pieces in fresh.items():
+            key = (type, id)
+            row = rows.get(id)
+            claims = NO_CLAIMS if row is None else self._claims.located(row)
+            evidence = self._fresh.evidence(key, pieces, row, claims, naming, self.recorded[type])
+            if evidence is None or id in known or key in self._marked:
+                given_up.append(pieces)
+            else:
+                cases.append(_Case(key, None, evidence, frozenset(), True))
+        return cases
+
+    def _known(self, type: AssetType, ids: Sequence[str]) -> set[str]:
+        rows = self._db.execute(
+            "SELECT id FROM assets WHERE type=? AND id IN (SELECT value FROM json_each(?))",
+            (type, json.dumps(ids)),
+        )
+        return {id for (id,) in rows}
+
+    def _give_up(self, assets: Iterable[Pieces]) -> None:
+        """Let the general way find out about these."""
+        self.mark_files([piece.found.path for pieces in assets for piece in pieces if piece is not None])
 
     # --- gathering -------------------------------------------------------------------------------
 
@@ -267,11 +330,13 @@ class AssetTable:
         names = None if source is None else self._layout.image_names(type, source)
         found: list[list[Found]] = [images]
         keys: set[str] = set()
+        told = self._is_told((type, id), names)
         # Where the image is there, its own path says where its artifacts are; else the artifact's says whose.
         loose = [] if chosen(images) else sorted(candidates - {image.path for image in images})
         for feature in ARTIFACTS:
             wanted = self._layout.artifact_keys(type, feature, id, names.names if names else None)
-            keys.update(wanted)
+            if not told:
+                keys.update(wanted)
             found.append(self._artifacts((type, id), feature, claims[feature], wanted, loose))
         owner = row.owner_id if row is not None and row.owner_id is not None else None
         if owner is None and names is not None:
@@ -288,6 +353,10 @@ class AssetTable:
             self.recorded[type],
         )
         return _Case((type, id), before, evidence, frozenset(keys))
+
+    def _is_told(self, key: Key, names: ImageNames | None) -> bool:
+        """Whether every artifact that an image of these names looks for says that it is this asset's."""
+        return names is not None and names.asset_id == key[1] and key[0] in self._layout.telling
 
     def _images(
         self, key: Key, claims: tuple[Claim | None, ...], candidates: set[str], naming: Naming
@@ -408,7 +477,8 @@ class AssetTable:
         claim = case.evidence.claims[feature]
         if claim is not None and claim.path == path:
             return False
-        hashes = {path_hash(path), *(path_hash(place.key) for place in self._placements(path))}
+        places = self._placements(path)
+        hashes = {path_hash(path), *(path_hash(place.key) for place in places)}
         holders = self._db.execute(
             "SELECT a.type, a.id, a.listed, c.row IS NOT NULL FROM expected JOIN assets a USING(asset)"
             " LEFT JOIN claims c ON c.type=a.type AND c.id=a.id"
@@ -417,9 +487,28 @@ class AssetTable:
             " JOIN assets a USING(type, id) WHERE hash=?",
             (json.dumps(list(hashes)), path_hash(path)),
         ).fetchall()
+        holders += self._told_holders(path, places)
         recorded = case.evidence.row is not None
         others = [row for row in holders if (row[0], row[1]) != case.key]
         return any(listed or (has_row and not recorded) for _, _, listed, has_row in others)
+
+    def _told_holders(self, path: str, places: Sequence[Placement]) -> list[tuple[Any, ...]]:
+        """Assets whose own id the path gives, if their image looks for it there."""
+        holders = []
+        for place in places:
+            key = self._key_of(place, path)
+            row = self._db.execute(
+                "SELECT a.type, a.id, a.listed, c.row IS NOT NULL, a.image FROM assets a"
+                " LEFT JOIN claims c ON c.type=a.type AND c.id=a.id WHERE a.type=? AND a.id=?",
+                key,
+            ).fetchone()
+            if row is None or row[4] is None:
+                continue
+            names = self._layout.image_names(key[0], row[4])
+            wanted = self._layout.artifact_keys(key[0], place.feature, key[1], names and names.names)
+            if place.key in wanted:
+                holders.append(row[:4])
+        return holders
 
     # --- writing -----------------------------------------------------------------------------------
 
@@ -437,7 +526,7 @@ class AssetTable:
             after = resolve(case.evidence, self.rules)
             before = case.before
             found = compare(case.evidence, self.rules)
-            self._compared(Comparison(case.key, scope, found, after, case.evidence))
+            self._compared(Comparison(case.key, scope, found, after, case.evidence, before is None))
             if not after.listed and case.evidence.row is None and not any(case.evidence.found):
                 self._delete(case, moves)
                 continue
@@ -451,9 +540,10 @@ class AssetTable:
             else:
                 updates.append((*values, number))
                 self._unlisted += before.resolved.listed - after.listed
-            expected.extend((value, number) for value in self._new_keys(case, before))
             self._count(type, before, Record(number, scope, after), moves)
-            self._hand_over(case, after)
+            if not case.fresh:
+                expected.extend((value, number) for value in self._new_keys(case, before))
+                self._hand_over(case, after)
         self._flush(inserts, updates, expected)
         self._owners.adjust(type, moves)
         return bool(inserts or updates or moves)
@@ -476,6 +566,7 @@ class AssetTable:
             updates,
         )
         self._db.executemany("INSERT OR IGNORE INTO expected VALUES(?,?)", expected)
+        self._expecting = self._expecting or bool(expected)
 
     def _new_number(self) -> int:
         self._next += 1
@@ -489,20 +580,24 @@ class AssetTable:
             return []
         new = {path_hash(key) for key in case.keys}
         if before is not None and before.resolved.image is not None:
-            names = self._layout.image_names(case.key[0], before.resolved.image)
-            old = {
-                path_hash(key)
-                for feature in ARTIFACTS
-                for key in self._layout.artifact_keys(
-                    *case.key[:1], feature, case.key[1], names and names.names
-                )
-            }
+            old = self._keys_written(case.key, before.resolved.image)
             self._db.executemany(
                 "DELETE FROM expected WHERE hash=? AND asset=?",
                 [(value, before.number) for value in old - new],
             )
             new -= old
         return list(new)
+
+    def _keys_written(self, key: Key, image: str) -> set[int]:
+        """The hashes that an asset wrote when this was its image."""
+        names = self._layout.image_names(key[0], image)
+        if self._is_told(key, names):
+            return set()
+        return {
+            path_hash(wanted)
+            for feature in ARTIFACTS
+            for wanted in self._layout.artifact_keys(key[0], feature, key[1], names and names.names)
+        }
 
     def _delete(self, case: _Case, moves: dict[str, list[tuple[int | None, int | None]]]) -> None:
         before = case.before

@@ -92,7 +92,8 @@ class FindingTable:
         if not crawled and comparison.evidence.row is None:
             found = [item for item in comparison.found if item.kind is not Kind.UNRECORDED]
             comparison = comparison._replace(found=found)
-        self._pending[comparison.key] = comparison
+        if comparison.found or not comparison.fresh:  # of an asset that was not there, nothing is stored
+            self._pending[comparison.key] = comparison
         if comparison.key[0] is AssetType.VIDEO_FRAME and comparison.after.owner is not None:
             self._videos.add(comparison.after.owner)
         if len(self._pending) >= _PORTION:

@@ -31,7 +31,7 @@ from scanner.owners import OwnerTable
 from scanner.records import Entry, Feature
 from scanner.resolve import Disagreement, Rules
 from scanner.rows import SinkItem
-from scanner.tree import UNMATCHED, Census, Changes, Contents, Tree, first_folder, kind_flags, kind_of
+from scanner.tree import UNMATCHED, Census, Changes, Tree, first_folder, kind_flags, kind_of
 
 Totals = Counter[tuple[int, str]]
 """The counters over all jobs, by the type of asset and the counter's name."""
@@ -140,6 +140,7 @@ class Index:
             self.db.execute("BEGIN IMMEDIATE")
             yield
             self.unmatched += self.mirror.unmatched_change
+            self.tree.flush()
             if self._resolve() or self._anything_changed():
                 self._write_counters()
                 self.db.execute("UPDATE meta SET value=? WHERE key='revision'", (self.revision + 1,))
@@ -154,18 +155,9 @@ class Index:
             self.tree.forget_cache()
             self._classify.forget()
 
-    def apply(self, listing: Listing, hold: Callable[[str, Entry], bool]) -> Changes:
+    def apply(self, listing: Listing, hold: Callable[[str, Entry], bool], young_ns: int = 0) -> Changes:
         """Make the index agree with a listing; see :meth:`scanner.tree.Tree.apply`."""
-        contents = Contents(
-            listing.directory,
-            listing.inode,
-            listing.mtime_ns,
-            listing.files,
-            listing.directories,
-            listing.names,
-            frozenset(listing.unreadable),
-        )
-        changes = self.tree.apply(contents, hold)
+        changes = self.tree.apply(listing, hold, young_ns)
         self._note(changes)
         return changes
 
@@ -177,7 +169,7 @@ class Index:
 
     def note_listed(self, directory: str, inode: int, mtime_ns: int) -> None:
         """All of a directory was looked at, name by name, since it had this mtime."""
-        self.db.execute("UPDATE dirs SET inode=?, mtime=? WHERE path=?", (inode, mtime_ns, directory))
+        self.tree.touch(directory, mtime_ns, inode)
 
     def put(self, item: SinkItem) -> None:
         """Apply one item of a poll of the pipeline database."""
@@ -257,7 +249,10 @@ class Index:
         for key, change in changes.census.items():
             self.census[key] += change
         self._changed = True
-        self.assets.mark_files(changes.files)
+        if changes.fresh:
+            self.assets.mark_new_files(changes.files)
+        else:
+            self.assets.mark_files(changes.files)
 
     def _count_files(self) -> tuple[int, int]:
         row = self.db.execute(

@@ -193,6 +193,8 @@ class Layout:
             if not rule.is_image:
                 self._wanted[rule.type, rule.feature].append(rule.pattern.template)
         self.roots = _roots(self._rules)
+        self.telling = frozenset(kind for kind in _TYPES if _tells(kind, self._rules, config.extensions))
+        """The types of asset whose artifacts' paths alone say whose they are."""
 
     def _matchers(self, rules: Sequence[Rule]) -> dict[int, _Matcher]:
         depths: dict[int, list[Rule]] = {}
@@ -275,6 +277,17 @@ def _rules(config: LayoutConfig) -> tuple[Rule, ...]:
         for kind in _TYPES
         for feature in Feature
         for rank, text in enumerate(getattr(sections[kind], feature.wire))
+    )
+
+
+def _tells(kind: AssetType, rules: Sequence[Rule], extensions: Sequence[str]) -> bool:
+    """Whether each artifact, where an image of its names looks for it, is classified as that image's own."""
+    ours = [rule for rule in rules if rule.type is kind and not rule.is_image]
+    return all(
+        rule.id_source() is not None
+        and rule.pattern.is_unambiguous(extensions)
+        and not any(other.order < rule.order and other.may_meet(rule) for other in rules)
+        for rule in ours
     )
 
 

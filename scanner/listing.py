@@ -12,6 +12,7 @@ import fnmatch
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -28,7 +29,8 @@ class Listing:
 
     ``names`` is None when the whole directory was read; otherwise only those names were looked at and
     each of them that is in neither ``files`` nor ``directories`` is not there. ``unreadable`` maps names
-    that could not be looked at to the errno: what is known of them stays as it was.
+    that could not be looked at to the errno: what is known of them stays as it was. ``fingerprint`` is a
+    number that equal whole listings share (0: not known), ``seen_ns`` when the look began, by the wall clock.
     """
 
     directory: str
@@ -40,6 +42,8 @@ class Listing:
     names: frozenset[str] | None = None
     skipped: int = 0
     unreadable: dict[str, int] = field(default_factory=dict)
+    fingerprint: int = 0
+    seen_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,10 @@ class Lister:
 
     def __init__(self, root: str, ignore: Sequence[str]) -> None:
         self.root = root
+        self.ignore = tuple(ignore)
         self.is_ignored = ignored(ignore)
+        self.generation = 0
+        """How often :meth:`use_roots` was called."""
         self._roots: frozenset[str] = frozenset()
         self._real_roots: tuple[str, ...] = ()
 
@@ -90,11 +97,17 @@ class Lister:
         """The path on this machine of a path relative to the data root."""
         return os.path.join(self.root, path) if path else self.root
 
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """What :meth:`use_roots` was told last."""
+        return tuple(sorted(self._roots))
+
     def use_roots(self, roots: Iterable[str]) -> None:
         """Say which first folders are roots: they may be symlinks, and file symlinks may point into them.
 
         Call it again when a root has come, gone or been replaced.
         """
+        self.generation += 1
         self._roots = frozenset(roots)
         places = {
             os.path.realpath(self.root),
@@ -109,20 +122,21 @@ class Lister:
         :class:`Unreadable` result.
         """
         where = self.absolute(directory)
+        seen_ns = time.time_ns()
         try:
             about = os.stat(where) if self._may_be_link(directory) else os.lstat(where)
             if not stat.S_ISDIR(about.st_mode):
                 return Gone(directory)
             if names is None:
-                return self._whole(directory, where, about)
-            return self._some(directory, where, about, names)
+                return self._whole(directory, where, about, seen_ns)
+            return self._some(directory, where, about, names, seen_ns)
         except OSError as error:
             return _failed(directory, error)
 
     def _may_be_link(self, directory: str) -> bool:
         return not directory or directory in self._roots
 
-    def _whole(self, directory: str, where: str, about: os.stat_result) -> Listing:
+    def _whole(self, directory: str, where: str, about: os.stat_result, seen_ns: int) -> Listing:
         files: dict[str, Entry] = {}
         directories: list[str] = []
         unreadable: dict[str, int] = {}
@@ -159,9 +173,12 @@ class Lister:
             None,
             skipped,
             unreadable,
+            seen_ns=seen_ns,
         )
 
-    def _some(self, directory: str, where: str, about: os.stat_result, names: frozenset[str]) -> Listing:
+    def _some(
+        self, directory: str, where: str, about: os.stat_result, names: frozenset[str], seen_ns: int
+    ) -> Listing:
         files: dict[str, Entry] = {}
         directories: list[str] = []
         unreadable: dict[str, int] = {}
@@ -192,6 +209,7 @@ class Lister:
             names,
             0,
             unreadable,
+            seen_ns=seen_ns,
         )
 
     def _link(self, path: str, name: str, files: dict[str, Entry]) -> None:

@@ -122,6 +122,14 @@ class Pattern:
         """The literal text that every matching path ends with."""
         return "" if self.parts[-1].is_name else self.parts[-1].text
 
+    def is_unambiguous(self, extensions: Sequence[str]) -> bool:
+        """Whether a path that names were filled into can only be read as those names: no part of it
+        holds two placeholders, but for an extension behind a dot."""
+        text = self.text
+        if text.endswith(".{ext}") and not any("." in extension for extension in extensions):
+            text = text.removesuffix("{ext}")
+        return all(len(_PLACEHOLDER.findall(part)) <= 1 for part in text.split("/"))
+
     def source(self, group: str) -> tuple[str, tuple[str, ...]]:
         """The regular expression, its groups called ``group`` + name, and the names in group order."""
         pieces: list[str] = []

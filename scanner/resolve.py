@@ -191,6 +191,8 @@ def compare(evidence: Evidence, rules: Rules) -> list[Disagreement]:
     The details of corrupt and suspect content are known to whoever checked it and are added there;
     whether an artifact without an image is another asset's after all, the index decides.
     """
+    if _undisputed(evidence, rules):
+        return []
     result: list[Disagreement] = []
     image = chosen(evidence.found[Feature.IMAGE])
     for feature in Feature:
@@ -203,6 +205,24 @@ def compare(evidence: Evidence, rules: Rules) -> list[Disagreement]:
         result.extend(_about_content(feature, evidence, rules, image))
         result.extend(_about_others(feature, evidence))
     return result
+
+
+def _undisputed(evidence: Evidence, rules: Rules) -> bool:
+    """Whether one look shows that nothing can disagree, as is so for most assets."""
+    if evidence.shared or evidence.rivals or not evidence.found[Feature.IMAGE]:
+        return False
+    oldest = evidence.found[Feature.IMAGE][0].state.mtime_ns - rules.stale_ns
+    for files, claim in zip(evidence.found, evidence.claims, strict=True):
+        if not files:
+            if claim is not None:
+                return False
+            continue
+        path, state = files[0]
+        if len(files) > 1 or not state.size or state.verdict > Outcome.OK or state.mtime_ns < oldest:
+            return False
+        if rules.database if claim is None else claim.path != path:
+            return False
+    return True
 
 
 def _about_place(feature: Feature, evidence: Evidence, rules: Rules) -> list[Disagreement]:

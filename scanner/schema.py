@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import apsw
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever a table changes its meaning, so that an index of another version is not taken over."""
 
 TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
--- What is on disk. Times in nanoseconds; flags: see scanner.tree.
+-- What is on disk. Times in nanoseconds; flags: see scanner.tree. A fingerprint is of a whole listing that
+-- the index agrees with, 0 where there is none.
 CREATE TABLE dirs(
     dir INTEGER PRIMARY KEY, parent INTEGER NOT NULL, path TEXT NOT NULL UNIQUE,
-    inode INTEGER NOT NULL, mtime INTEGER NOT NULL);
+    inode INTEGER NOT NULL, mtime INTEGER NOT NULL, fingerprint INTEGER NOT NULL);
 CREATE INDEX dirs_parent ON dirs(parent);
 CREATE TABLE files(
     dir INTEGER NOT NULL, name TEXT NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from scanner.listing import Listing
 from scanner.records import Entry, Feature
 
 LINK = 1
@@ -41,7 +42,7 @@ class Changes:
 
     ``files`` maps a path to its new state, or None where it is gone. ``new_directories`` have to be
     listed, ``gone_directories`` are no longer watched. ``held`` are names not applied yet, because they
-    may still be growing.
+    may still be growing. ``fresh`` says that nothing was known of the directory before.
     """
 
     files: dict[str, State | None] = field(default_factory=dict)
@@ -51,18 +52,7 @@ class Changes:
     files_change: int = 0
     unmatched_change: int = 0
     census: Census = field(default_factory=Counter)
-
-
-class Contents(NamedTuple):
-    """What a directory was seen to hold: see :class:`scanner.listing.Listing` for the fields."""
-
-    directory: str
-    inode: int
-    mtime_ns: int
-    files: dict[str, Entry]
-    directories: tuple[str, ...]
-    names: frozenset[str] | None
-    unreadable: frozenset[str]
+    fresh: bool = False
 
 
 class Tree:
@@ -73,11 +63,25 @@ class Tree:
         self._flags_of = flags_of
         self._ids: dict[str, int | None] = {}
         self._fresh: dict[str, dict[str, State]] = {}
+        self._new_dirs: list[tuple[int | str, ...]] = []
+        self._new_files: list[tuple[int | str, ...]] = []
+        self._next = 1 + (self._db.execute("SELECT coalesce(max(dir), 0) FROM dirs").get)
 
     def forget_cache(self) -> None:
         """Drop what was remembered of directories; call it at the end of every transaction."""
         self._ids.clear()
         self._fresh.clear()
+        self._new_dirs.clear()
+        self._new_files.clear()
+
+    def flush(self) -> None:
+        """Write what was gathered; call it before anything else reads these tables, and before a commit."""
+        if self._new_dirs:
+            self._db.executemany("INSERT INTO dirs VALUES(?,?,?,?,?,?)", self._new_dirs)
+            self._new_dirs.clear()
+        if self._new_files:
+            self._db.executemany("INSERT OR REPLACE INTO files VALUES(?,?,?,?,?,?,?,?)", self._new_files)
+            self._new_files.clear()
 
     def directory_id(self, path: str) -> int | None:
         """The id of a directory, or None if the index does not know it."""
@@ -97,6 +101,7 @@ class Tree:
         number = self.directory_id(directory)
         if number is None:
             return None
+        self.flush()
         row = self._db.execute(
             "SELECT inode, size, mtime, ctime, flags, verdict FROM files WHERE dir=? AND name=?",
             (number, name),
@@ -108,6 +113,7 @@ class Tree:
         number = self.directory_id(directory)
         if number is None:
             return
+        self.flush()
         rows = self._db.execute(
             "SELECT name, inode, size, mtime, ctime, flags, verdict FROM files"
             " WHERE dir=? AND name>=? AND name<?",
@@ -118,18 +124,33 @@ class Tree:
 
     def known(self) -> Iterator[tuple[str, int, int]]:
         """Every directory as (path, mtime_ns, inode), read in portions so that writes can go between."""
-        last = ""
+        for portion in self.catalogue():
+            for path, mtime_ns, inode, _ in portion:
+                yield path, mtime_ns, inode
+
+    def catalogue(self, size: int = 2000) -> Iterator[list[tuple[str, int, int, int]]]:
+        """Every directory as (path, mtime_ns, inode, fingerprint), in the order of the paths, in portions."""
+        compare, last = ">=", ""  # the data root itself is "", where it is known
         while True:
+            self.flush()
             rows = self._db.execute(
-                "SELECT path, mtime, inode FROM dirs WHERE path>? ORDER BY path LIMIT 2000", (last,)
+                "SELECT path, mtime, inode, fingerprint FROM dirs"
+                f" WHERE path{compare}? ORDER BY path LIMIT ?",
+                (last, size),
             ).fetchall()
             if not rows:
                 return
-            yield from rows
-            last = rows[-1][0]
+            yield rows
+            compare, last = ">", rows[-1][0]
+
+    def touch(self, directory: str, mtime_ns: int, inode: int) -> None:
+        """The directory holds what is known, but something in it came and went."""
+        self.flush()
+        self._db.execute("UPDATE dirs SET mtime=?, inode=? WHERE path=?", (mtime_ns, inode, directory))
 
     def below(self, directory: str) -> list[str]:
         """The directory itself, if it is known, and every known directory below it."""
+        self.flush()
         if not directory:
             return [row[0] for row in self._db.execute("SELECT path FROM dirs")]
         rows = self._db.execute(
@@ -138,48 +159,53 @@ class Tree:
         )
         return [row[0] for row in rows]
 
-    def apply(self, contents: Contents, hold: Callable[[str, Entry], bool]) -> Changes:
+    def apply(self, listing: Listing, hold: Callable[[str, Entry], bool], young_ns: int = 0) -> Changes:
         """Make the index agree with what a directory was seen to hold.
 
-        ``hold`` is asked for each file that is new or different whether it may still be growing; if so
-        the index keeps what it had and the file is returned in ``held``.
+        ``hold`` is asked for each file that is new or different, and not older than ``young_ns``, whether
+        it may still be growing; if so the index keeps what it had and the file is returned in ``held``.
         """
         changes = Changes()
-        known = self.directory_id(contents.directory) is not None
-        number = self._enter(contents)
-        fresh = self._fresh.pop(contents.directory, None)
-        before: dict[str, tuple[int, ...]] = {}
-        if not known:
+        number = self.directory_id(listing.directory)
+        fresh = self._fresh.pop(listing.directory, None)
+        if number is None:
             # Nothing to compare with: most of a first crawl goes this way.
-            changes.new_directories.extend(join(contents.directory, name) for name in contents.directories)
-        elif contents.names is None:
-            before = self._files_of(number)
-            self._subdirectories(number, contents, changes)
+            changes.fresh = True
+            number = self._ids[listing.directory] = self._next
+            self._next += 1
+            changes.new_directories.extend(join(listing.directory, name) for name in listing.directories)
+            before: dict[str, tuple[int, ...]] = {}
         else:
-            before = self._files_named(number, contents.names)
-            self._named_subdirectories(contents, changes)
-        self._insert(number, contents, before, changes, hold)
-        self._remove(number, contents, before, changes)
-        if contents.names is None and (not known or fresh is not None):
+            self.flush()
+            before = self._before(number, listing, changes)
+        states = self._insert(number, listing, before, changes, hold, young_ns)
+        self._remove(number, listing, before, changes)
+        self._enter(number, listing, changes)
+        if listing.names is None and (changes.fresh or fresh is not None):
             # Read for the first time in this transaction: all that the index has of it is at hand.
-            self._fresh[contents.directory] = self._at_hand(contents.directory, fresh or {}, changes)
+            self._fresh[listing.directory] = self._at_hand(fresh or {}, states, listing)
         return changes
 
     @staticmethod
-    def _at_hand(directory: str, before: dict[str, State], changes: Changes) -> dict[str, State]:
-        after = dict(before)
-        for path, state in changes.files.items():
-            parent, name = split(path)
-            if parent == directory:
-                if state is None:
-                    after.pop(name, None)
-                else:
-                    after[name] = state
-        return after
+    def _at_hand(before: dict[str, State], states: dict[str, State], listing: Listing) -> dict[str, State]:
+        if not before:
+            return states
+        keep = listing.files.keys() | listing.unreadable.keys()
+        return {name: state for name, state in before.items() if name in keep} | states
+
+    def _before(self, number: int, listing: Listing, changes: Changes) -> dict[str, tuple[int, ...]]:
+        """The files to compare with; what is different about subdirectories goes into ``changes``."""
+        if listing.names is None:
+            self._subdirectories(number, listing, changes)
+            return self._files_of(number)
+        self._named_subdirectories(listing, changes)
+        return self._files_named(number, listing.names)
 
     def remove(self, directory: str) -> Changes:
         """Remove a directory that is gone, and everything below it."""
         changes = Changes()
+        self.flush()
+        self._db.execute("UPDATE dirs SET fingerprint=0 WHERE path=?", (split(directory)[0],))
         for path in self.below(directory):
             number = self.directory_id(path)
             for name, flags in self._db.execute("SELECT name, flags FROM files WHERE dir=?", (number,)):
@@ -198,6 +224,7 @@ class Tree:
         """Change the flags of a file that is in the index."""
         directory, name = split(path)
         self._fresh.pop(directory, None)
+        self.flush()
         self._db.execute(
             "UPDATE files SET flags=? WHERE dir=? AND name=?", (flags, self.directory_id(directory), name)
         )
@@ -209,6 +236,7 @@ class Tree:
         """
         directory, name = split(path)
         self._fresh.pop(directory, None)
+        self.flush()
         condition: str = ""
         values: tuple[int, ...] = ()
         if identity is not None:
@@ -219,22 +247,22 @@ class Tree:
         )
         return bool(self._db.changes())
 
-    def _enter(self, contents: Contents) -> int:
-        number = self.directory_id(contents.directory)
-        if number is None:
-            parent = self.directory_id(split(contents.directory)[0]) if contents.directory else None
+    def _enter(self, number: int, listing: Listing, changes: Changes) -> None:
+        """Write the directory itself. Its fingerprint stands for what the index has of it, all of it."""
+        whole = listing.names is None
+        print_ = listing.fingerprint if whole and not changes.held and not listing.unreadable else 0
+        if changes.fresh:
+            parent = self.directory_id(split(listing.directory)[0]) if listing.directory else None
+            about = (listing.inode, listing.mtime_ns, print_)
+            self._new_dirs.append((number, parent or 0, listing.directory, *about))
+        elif whole:
             self._db.execute(
-                "INSERT INTO dirs(parent, path, inode, mtime) VALUES(?,?,?,?)",
-                (parent or 0, contents.directory, contents.inode, contents.mtime_ns),
+                "UPDATE dirs SET inode=?1, mtime=?2, fingerprint=?3"
+                " WHERE dir=?4 AND (inode<>?1 OR mtime<>?2 OR fingerprint<>?3)",
+                (listing.inode, listing.mtime_ns, print_, number),
             )
-            number = self._db.last_insert_rowid()
-            self._ids[contents.directory] = number
-        elif contents.names is None:
-            self._db.execute(
-                "UPDATE dirs SET inode=?1, mtime=?2 WHERE dir=?3 AND (inode<>?1 OR mtime<>?2)",
-                (contents.inode, contents.mtime_ns, number),
-            )
-        return number
+        elif changes.files or changes.new_directories or changes.gone_directories:
+            self._db.execute("UPDATE dirs SET fingerprint=0 WHERE dir=? AND fingerprint<>0", (number,))
 
     def _files_of(self, number: int) -> dict[str, tuple[int, ...]]:
         rows = self._db.execute(
@@ -252,26 +280,26 @@ class Tree:
                 found[name] = row
         return found
 
-    def _subdirectories(self, number: int, contents: Contents, changes: Changes) -> None:
-        prefix = len(contents.directory) + 1 if contents.directory else 0
+    def _subdirectories(self, number: int, listing: Listing, changes: Changes) -> None:
+        prefix = len(listing.directory) + 1 if listing.directory else 0
         before = {
             path[prefix:]
             for (path,) in self._db.execute("SELECT path FROM dirs WHERE parent=?", (number,))
             if path
         }
-        now = set(contents.directories)
-        changes.new_directories.extend(join(contents.directory, name) for name in sorted(now - before))
-        for name in before - now - contents.unreadable:
-            self._remove_below(join(contents.directory, name), changes)
+        now = set(listing.directories)
+        changes.new_directories.extend(join(listing.directory, name) for name in sorted(now - before))
+        for name in before - now - listing.unreadable.keys():
+            self._remove_below(join(listing.directory, name), changes)
 
-    def _named_subdirectories(self, contents: Contents, changes: Changes) -> None:
-        now = set(contents.directories)
-        for name in contents.names or ():
-            path = join(contents.directory, name)
+    def _named_subdirectories(self, listing: Listing, changes: Changes) -> None:
+        now = set(listing.directories)
+        for name in listing.names or ():
+            path = join(listing.directory, name)
             if name in now:
                 if self.directory_id(path) is None:
                     changes.new_directories.append(path)
-            elif name not in contents.unreadable and self.directory_id(path) is not None:
+            elif name not in listing.unreadable and self.directory_id(path) is not None:
                 self._remove_below(path, changes)
 
     def _remove_below(self, directory: str, changes: Changes) -> None:
@@ -285,40 +313,42 @@ class Tree:
     def _insert(
         self,
         number: int,
-        contents: Contents,
+        listing: Listing,
         before: dict[str, tuple[int, ...]],
         changes: Changes,
         hold: Callable[[str, Entry], bool],
-    ) -> None:
-        rows: list[tuple[int | str, ...]] = []
-        directory, first = contents.directory, first_folder(contents.directory)
-        for name, entry in contents.files.items():
+        young_ns: int,
+    ) -> dict[str, State]:
+        """Gather what is new or different; returns the states by name."""
+        states: dict[str, State] = {}
+        first = first_folder(listing.directory)
+        prefix = f"{listing.directory}/" if listing.directory else ""
+        for name, entry in listing.files.items():
             old = before.get(name)
             if old is not None and old[:4] == entry[1:5]:
                 continue
-            path = join(directory, name)
-            if hold(path, entry):
+            path = prefix + name
+            if (entry[3] >= young_ns or entry[4] >= young_ns) and hold(path, entry):
                 changes.held.append((path, entry))
                 continue
-            flags = self._flags_of(path) | (LINK if entry.link else 0)
-            rows.append((number, name, *entry[1:5], flags, 0))
-            changes.files[path] = State(*entry[1:5], flags, 0)
-            changes.files_change += old is None
-            changes.unmatched_change += bool(flags & UNMATCHED) - (
-                old is not None and bool(old[4] & UNMATCHED)
-            )
+            _, inode, size, mtime, ctime, link = entry
+            flags = self._flags_of(path) | (LINK if link else 0)
+            self._new_files.append((number, name, inode, size, mtime, ctime, flags, 0))
+            states[name] = changes.files[path] = State(inode, size, mtime, ctime, flags, 0)
             if old is None:  # the same path is always of the same kind
+                changes.files_change += 1
                 changes.census[first, kind_of(flags)] += 1
-        if rows:
-            self._db.executemany("INSERT OR REPLACE INTO files VALUES(?,?,?,?,?,?,?,?)", rows)
+            if flags & UNMATCHED or (old is not None and old[4] & UNMATCHED):
+                changes.unmatched_change += bool(flags & UNMATCHED) - bool(old and old[4] & UNMATCHED)
+        return states
 
     def _remove(
-        self, number: int, contents: Contents, before: dict[str, tuple[int, ...]], changes: Changes
+        self, number: int, listing: Listing, before: dict[str, tuple[int, ...]], changes: Changes
     ) -> None:
-        first = first_folder(contents.directory)
-        gone = before.keys() - contents.files.keys() - contents.unreadable
+        first = first_folder(listing.directory)
+        gone = before.keys() - listing.files.keys() - listing.unreadable.keys()
         for name in gone:
-            changes.files[join(contents.directory, name)] = None
+            changes.files[join(listing.directory, name)] = None
             changes.files_change -= 1
             changes.unmatched_change -= bool(before[name][4] & UNMATCHED)
             changes.census[first, kind_of(before[name][4])] -= 1

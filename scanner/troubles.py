@@ -50,12 +50,16 @@ class Troubles:
             self._names.setdefault(directory, set()).add(name)
             self.note_unreadable(join(directory, name), number)
 
-    def forget(self, directory: str) -> None:
-        """The directory is gone."""
+    def note_same(self, directory: str) -> None:
+        """A directory was listed, without any trouble, and is as it was without any."""
         self.unreadable.pop(directory, None)
-        self.skipped.pop(directory, None)
         for name in list(self._names.get(directory, ())):
             self._drop_name(directory, name)
+
+    def forget(self, directory: str) -> None:
+        """The directory is gone."""
+        self.note_same(directory)
+        self.skipped.pop(directory, None)
 
     def retry(self, dirty: DirtySet, now: float) -> None:
         """Ask for another look at what could not be read, a part at a time."""

@@ -10,15 +10,18 @@ import json
 import logging
 import queue
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import cast
 
 from scanner.config import Config
+from scanner.crawl import Crawl
 from scanner.dirty import Dirty, DirtySet
 from scanner.exceptions import IndexFull
 from scanner.index import Index
 from scanner.listing import Gone, Lister, Listing, Look, Unreadable, is_utf8
+from scanner.listpool import Same, Seen
 from scanner.missed import Missed
 from scanner.portions import LargeDirectories, Portions
 from scanner.records import Entry
@@ -30,7 +33,7 @@ from scanner.sweeper import Sweeper
 from scanner.tree import Changes, join, split
 from scanner.troubles import Troubles
 from scanner.watch import DirectoryWatcher, Mode
-from scanner.worklist import Task, Worklist
+from scanner.worklist import Task
 
 LOG = logging.getLogger(__name__)
 
@@ -39,6 +42,8 @@ STEP_SECONDS = 0.05
 CRAWL_SECONDS = 0.25
 """The same while the tree is read for the first time: a folder of images and those of their artifacts
 mostly fall into one transaction, and each asset is resolved once."""
+WAIT_SECONDS = 0.02
+"""How long to wait for the listing process within a step."""
 TIMER_SECONDS = 0.1
 """How often passes and sweeps get a turn while there are always events to follow."""
 FULL_SECONDS = 5.0
@@ -62,12 +67,11 @@ class Worker:
         self.rescans = RescanClock(config.scan.rescan_seconds, time.monotonic())
         self.differences = Missed(self.dirty, self.watcher.caught_up)
         self.troubles = Troubles(self.lister.absolute)
-        self._list = Worklist()
+        self.crawl = Crawl(self.lister, self._prepare)
         self._large = LargeDirectories(index.db)
         self._in_hand: list[SinkItem] = []
         self._pass_started: float | None = None
         self._first_held: tuple[frozenset[str], int, float] | None = None
-        self._settled: frozenset[str] = NONE
         self._were_held: set[str] = set()
         self._roots_to_save = False
         self._full_until = self._roots_at = self._timers_at = self._watch_again_at = 0.0
@@ -92,7 +96,7 @@ class Worker:
     @property
     def listing(self) -> int:
         """How many directories a pass, or the discovery of new ones, has still to list."""
-        return len(self._list) + len(self._large)
+        return len(self.crawl) + len(self._large)
 
     @property
     def pending(self) -> int:
@@ -124,7 +128,8 @@ class Worker:
         self.begin_pass()
 
     def stop(self) -> None:
-        """End the watcher's threads."""
+        """End the watcher's threads and the listing process."""
+        self.crawl.close()
         self._large.close()
         self.watcher.stop()
 
@@ -134,7 +139,10 @@ class Worker:
         self._pass_started = time.monotonic()
         self.sweeper.abandon()
         self.listed = 0
-        self._push_roots(told=False)
+        for root in self.roots.all.values():
+            if root.present and not (self.crawled and self._is_known(root.path)):
+                self.crawl.push(Task(root.path, recursive=True, told=False), last=True)
+        self.crawl.push_known(self.index.tree.catalogue())
         if not self.listing:
             self._end_pass()
 
@@ -223,44 +231,104 @@ class Worker:
         elif item.names is not None and self.index.tree.directory_id(item.directory) is not None:
             self._look(Task(item.directory), item.names, item.settled)
         elif item.directory in self._large:
-            self._list.push(Task(item.directory))
+            self.crawl.push(Task(item.directory))
         else:
             self._look(Task(item.directory), None, item.settled)
 
     def _push_below(self, directory: str) -> None:
         """List a directory and all that is known or found below it."""
         if directory:
-            self._list.push(Task(directory, recursive=True))
+            self.crawl.push(Task(directory, recursive=True))
         else:
-            self._push_roots(told=True)
-
-    def _push_roots(self, *, told: bool) -> None:
-        """List everything, after what is being listed already."""
-        for root in self.roots.all.values():
-            if root.present:
-                self._list.push(Task(root.path, recursive=True, told=told), last=True)
+            for root in self.roots.all.values():
+                if root.present:  # after what is being listed already
+                    self.crawl.push(Task(root.path, recursive=True), last=True)
 
     def _take_list(self) -> bool:
+        """List some of what waits for it, or take what the listing process has listed."""
         if not self.listing:
             return False
-        deadline = time.monotonic() + (STEP_SECONDS if self.crawled else CRAWL_SECONDS)
         taken: list[Task] = []
+        deadline = time.monotonic() + (STEP_SECONDS if self.crawled else CRAWL_SECONDS)
         try:
             with self.index.transaction():
                 self._save_roots()
-                while self.listing and time.monotonic() < deadline:
-                    if self._large:
-                        taken.append(self._look_at_portion())
-                    if self._list:
-                        taken.append(self._list.pop())
-                        self._look_at_whole(taken[-1])
-                        self.listed += 1
+                if self.crawl.many:
+                    self._take_listed(deadline, taken)
+                self._list_some(deadline, taken)
         except IndexFull:
             self._roots_to_save = True
             for task in taken:
-                self._list.push(task)
+                self.crawl.push(task)
             raise
         return True
+
+    def _list_some(self, deadline: float, taken: list[Task]) -> None:
+        if not self.crawl.many:
+            self._apply_seen(self.crawl.give_up_waiting(), taken)
+        while self.listing and time.monotonic() < deadline:
+            if self._large:
+                taken.append(self._look_at_portion())
+            task = None if self.crawl.many else self.crawl.pop()
+            if task is not None:
+                taken.append(task)
+                self._look_at_whole(task)
+                self.listed += 1
+            elif not self._large:
+                return
+
+    def _take_listed(self, deadline: float, taken: list[Task]) -> None:
+        self.crawl.send()
+        while len(self.crawl.process) and time.monotonic() < deadline:
+            seen = self.crawl.receive(WAIT_SECONDS, self._is_known)
+            self.crawl.send()
+            self._apply_seen(seen, taken)
+            if self._large:
+                return
+
+    def _is_known(self, directory: str) -> bool:
+        return self.index.tree.directory_id(directory) is not None
+
+    def _prepare(self, task: Task, known: bool) -> Task | None:
+        """Watch a directory that is about to be listed elsewhere; None where it is not to be."""
+        directory = task.directory
+        root = self.roots.of(directory)
+        if root is None or not root.present:
+            return None
+        if directory != root.path and not self._is_proper(split(directory)[1]):
+            return None
+        if directory in self._large:
+            self._look_at_whole(task)
+            return None
+        watched = self.watcher.watches(directory)
+        if not (known and watched):
+            self.watcher.add(directory)
+        return task if watched or task.found else task._replace(told=True)
+
+    def _apply_seen(self, seen: Sequence[Seen], taken: list[Task]) -> None:
+        """Make the index agree with what the listing process has seen, in that order."""
+        together = {one.look.directory for one in seen}
+        believed: dict[str, bool] = {}
+        for look, task in seen:
+            root = self.roots.of(task.directory)
+            if root is None or not root.present or not self._belongs(root, task.directory):
+                continue
+            if root.path not in believed:
+                believed[root.path] = self.roots.believable(root)
+            if not believed[root.path]:
+                continue
+            taken.append(task)
+            self.listed += 1
+            if isinstance(look, Same):
+                self._note_same(look)
+            else:
+                self._agree(root, task, look, together=together)
+        self.crawl.push_again()
+
+    def _note_same(self, same: Same) -> None:
+        self.troubles.note_same(same.directory)
+        if not self.crawl.is_same(same):
+            self.index.tree.touch(same.directory, same.mtime_ns, same.inode)
 
     # --- looking -------------------------------------------------------------------------------------
 
@@ -295,7 +363,7 @@ class Worker:
             self.index.note_listed(task.directory, portions.inode, portions.mtime_ns)
             self._large.ended(portions, polled=not self.watcher.watches(task.directory))
         if portions.again or portions.failed:
-            self._list.push(task._replace(told=True))
+            self.crawl.push(task._replace(told=True))
 
     def _look(
         self,
@@ -306,35 +374,51 @@ class Worker:
         portion: bool = False,
     ) -> None:
         """Look at a directory or names in it and make the index agree; ``portion``: no event named them."""
-        directory = task.directory
-        root = self.roots.of(directory)
-        if root is None or not root.present or not self._belongs(root, directory):
+        root = self.roots.of(task.directory)
+        if root is None or not root.present or not self._belongs(root, task.directory):
+            return
+        in_place = self.crawl.overtake(task)
+        if in_place is not None:
+            task, names, portion = in_place, None, False
+        if not self._is_check(task):
+            task = task._replace(told=True)
+        if names is None:
+            self.watcher.add(task.directory)
+        look = self.lister.look(task.directory, names)
+        if self.roots.believable(root):
+            self._agree(root, task, look, settled=settled, portion=portion)
+
+    def _agree(
+        self,
+        root: Root,
+        task: Task,
+        look: Look,
+        *,
+        settled: frozenset[str] = NONE,
+        portion: bool = False,
+        together: AbstractSet[str] = NONE,
+    ) -> None:
+        """Make the index agree with a look; ``together`` are listed already and need no push."""
+        if _elsewhere(root, look):
             return
         checked = self._is_check(task)
-        if names is None:
-            self.watcher.add(directory)
-        look = self.lister.look(directory, names)
-        if not self.roots.believable(root) or _elsewhere(root, look):
-            return
         if isinstance(look, Gone):
             self._gone(look.directory, checked=checked)
             return
         if isinstance(look, Unreadable):
-            self.troubles.note_unreadable(directory, look.errno)
+            self.troubles.note_unreadable(look.directory, look.errno)
             return
-        self.troubles.note_readable(directory, look)
+        self.troubles.note_readable(look.directory, look)
         if root.flat:
             look = self._without_directories(look)
-        if names is None and self._turns_out_large(task, look):
+        if look.names is None and self._turns_out_large(task, look):
             return
-        self._settled = settled
         self._were_held.clear()
-        changes = self.index.apply(look, self._hold)
+        changes = self.index.apply(look, *self._hold(look, settled))
         if checked:
             self._suspect(changes)
-        self._after(
-            task, changes, look, checked=checked, deeper=task.recursive or not (portion or names is None)
-        )
+        deeper = task.recursive or not (portion or look.names is None)
+        self._after(task, changes, look, checked=checked, deeper=deeper, together=together)
 
     def _turns_out_large(self, task: Task, look: Listing) -> bool:
         """Whether a listing is too much for one step, and is left to be followed in portions."""
@@ -348,32 +432,47 @@ class Worker:
     def _without_directories(self, look: Listing) -> Listing:
         """A data root of which only the files count: it says nothing of the roots that lie in it."""
         roots = {path: 0 for path in self.roots.all if path}
-        return replace(look, directories=(), unreadable={**look.unreadable, **roots})
+        return replace(look, directories=(), unreadable={**look.unreadable, **roots}, fingerprint=0)
 
     def _belongs(self, root: Root, directory: str) -> bool:
         """Whether the directory may be indexed now; one whose parent is not known waits for the parent."""
         if directory == root.path:
             return True
         parent, name = split(directory)
-        if self.lister.is_ignored(name) or not is_utf8(name):
+        if not self._is_proper(name):
             return False
-        if self.index.tree.directory_id(parent) is None:
-            self._list.push(Task(parent, recursive=True))
+        if not self._is_known(parent):
+            if not self.crawl.expects(parent, directory):
+                self.crawl.push(Task(parent, recursive=True))
             return False
         return True
 
-    def _hold(self, path: str, entry: Entry) -> bool:
-        if path in self.settling:
-            self._were_held.add(path)
-        return self.settling.holds(
-            path,
-            entry,
-            settled=entry.name in self._settled,
-            wall_ns=time.time_ns(),
-            now=time.monotonic(),
-        )
+    def _is_proper(self, name: str) -> bool:
+        return not self.lister.is_ignored(name) and is_utf8(name)
 
-    def _after(self, task: Task, changes: Changes, look: Listing, *, checked: bool, deeper: bool) -> None:
+    def _hold(self, look: Listing, settled: frozenset[str]) -> tuple[Callable[[str, Entry], bool], int]:
+        """Whether a file may still be growing, and the time before which no file needs to be asked about."""
+        now = time.monotonic()
+        seen_ns = look.seen_ns or time.time_ns()
+
+        def holds(path: str, entry: Entry) -> bool:
+            if path in self.settling:
+                self._were_held.add(path)
+            return self.settling.holds(path, entry, settled=entry.name in settled, wall_ns=seen_ns, now=now)
+
+        young_ns = 0 if len(self.settling) else seen_ns - int(SETTLE_SECONDS * 1e9)
+        return holds, young_ns
+
+    def _after(
+        self,
+        task: Task,
+        changes: Changes,
+        look: Listing,
+        *,
+        checked: bool,
+        deeper: bool,
+        together: AbstractSet[str],
+    ) -> None:
         directory = task.directory
         for gone in changes.gone_directories:
             self._forget(gone)
@@ -384,10 +483,11 @@ class Worker:
         if deeper:
             for name in look.directories:
                 path = join(directory, name)
-                if path not in known:
-                    self._list.push(Task(path, task.recursive, task.told))
+                if path not in known and path not in together:
+                    self.crawl.push(Task(path, task.recursive, task.told))
         for path in changes.new_directories:
-            self._list.push(Task(path, True, task.told, found=checked))
+            if path not in together:
+                self.crawl.push(Task(path, True, task.told, found=checked))
 
     def _gone(self, directory: str, *, checked: bool) -> None:
         changes = self.index.remove(directory)
@@ -399,6 +499,7 @@ class Worker:
 
     def _forget(self, directory: str) -> None:
         self.watcher.forget(directory)
+        self.crawl.forget(directory)
         self.troubles.forget(directory)
         self._large.forget(directory)
 
@@ -432,7 +533,7 @@ class Worker:
         before = {root.path for root in self.roots.unavailable()}
         for root in self.roots.check():
             self._roots_to_save = True
-            self._list.push(Task(root.path, recursive=True))
+            self.crawl.push(Task(root.path, recursive=True))
         for root in self.roots.unavailable():
             if root.path not in before:
                 LOG.warning("root %s %s", self.lister.absolute(root.path), root.reason)
@@ -444,8 +545,10 @@ class Worker:
             self._roots_to_save = False
 
     def _finish_what_is_done(self) -> None:
-        if self._pass_started is not None and not self.listing:
-            self._end_pass()
+        if not self.listing:
+            self.crawl.close()
+            if self._pass_started is not None:
+                self._end_pass()
         if self._first_held is not None:
             held, mark, latest = self._first_held
             rested = not held & self.settling.paths() or time.monotonic() >= latest
@@ -493,7 +596,7 @@ class Worker:
         changed = self.sweeper.step()
         for directory, _ in changed or ():
             if not self._large.rests(directory, now):
-                self._list.push(Task(directory, told=False))
+                self.crawl.push(Task(directory, told=False))
         return changed is not None
 
     def _idle_seconds(self) -> float:

@@ -25,6 +25,15 @@ class Task(NamedTuple):
     told: bool = True
     found: bool = False
 
+    def joined(self, other: Task) -> Task:
+        """One task that does for both, about the same directory."""
+        return Task(
+            self.directory,
+            self.recursive or other.recursive,
+            self.told or other.told,
+            self.found or other.found,
+        )
+
 
 class Worklist:
     """Tasks, the one that was added last first: a directory and what is in it go together."""
@@ -40,7 +49,7 @@ class Worklist:
         """Add a task, as the next one or with ``last`` behind all others; it joins one that is here."""
         before = self._tasks.get(task.directory)
         if before is not None:
-            task = _joined(before, task)
+            task = before.joined(task)
         self._tasks[task.directory] = task
         if task.recursive and task.told:
             self._tell(task.directory)
@@ -70,12 +79,3 @@ class Worklist:
                 return True
             directory = directory.rpartition("/")[0]
         return "" in self._told
-
-
-def _joined(one: Task, other: Task) -> Task:
-    return Task(
-        one.directory,
-        one.recursive or other.recursive,
-        one.told or other.told,
-        one.found or other.found,
-    )

@@ -245,4 +245,4 @@ def test_a_look_at_the_data_root_forgets_no_root_in_it(tmp_path: Path, names: fr
         drive(worker, lambda: "products/p/0.jpg" in indexed(worker.index))
         with worker.index.transaction():
             worker._look(Task(""), names)
-            assert "products/p/0.jpg" in indexed(worker.index)
+        assert "products/p/0.jpg" in indexed(worker.index)
