@@ -693,6 +693,8 @@ def _counted(has: int, checks: int) -> tuple[str, ...]:
     known = _counted_cache.get((has, checks))
     if known is None:
         names = ["total", *(feature.wire for feature, bit in HAS.items() if has & bit)]
+        if has:
+            names.append("any")
         for feature in Feature:
             state = CheckState((checks >> (2 * feature)) & 3)
             if state is not CheckState.NOTHING:

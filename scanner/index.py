@@ -143,6 +143,7 @@ class Index:
             self.tree.flush()
             if self._resolve() or self._anything_changed():
                 self._write_counters()
+                schema.trim_log(self.db)
                 self.db.execute("UPDATE meta SET value=? WHERE key='revision'", (self.revision + 1,))
                 self.revision += 1
             self.db.execute("COMMIT")
@@ -187,6 +188,7 @@ class Index:
             with self.transaction():
                 after = self.assets.mark_rowless(5000, after)
         with self.transaction():
+            schema.begin_log(self.db)
             self.set_meta("crawled", 1)
 
     def meta(self, key: str) -> Any:

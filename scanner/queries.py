@@ -6,18 +6,24 @@ names a job, video or asset which is not known is answered with None.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from scanner import assetqueries, schema
 from scanner.assetqueries import (
+    Extent,
     count,
     counted,
+    filtered_page,
     gallery_filter,
     has_filter,
+    items,
     listed_scopes,
-    page_items,
+    matching,
+    page_numbers,
     text_filter,
     with_findings,
 )
@@ -28,7 +34,8 @@ from scanner.findingqueries import FindingReader
 from scanner.jobqueries import JobReader
 from scanner.layout import Layout
 from scanner.owners import search_key
-from scanner.querysql import Filter, Source, prepare
+from scanner.querysql import Source, order_of, prepare
+from scanner.ranks import Ranks
 from scanner.records import (
     AssetItem,
     AssetRecord,
@@ -43,9 +50,18 @@ from scanner.records import (
     Verification,
     VideoItem,
 )
-from scanner.videoqueries import VideoReader, video_filter
+from scanner.videolists import VideoFilter
+from scanner.videoqueries import VideoReader
 
 Assets = tuple[list[AssetItem], int]
+T = TypeVar("T")
+_STATE = (
+    "SELECT value, (SELECT value FROM meta WHERE key='owners'), (SELECT max(seq) FROM moves)"
+    " FROM meta WHERE key='revision'"
+)
+_REMEMBERED = 20_000  # answers to small questions
+_MATCHES = 1 << 20  # numbers of assets that searches have found
+_BLOCKS = 8  # of a rank in one portion of work, a millisecond or less
 
 
 class Queries:
@@ -63,6 +79,12 @@ class Queries:
         self._files = FileReader(self._db, Layout(config.layout))
         self._findings = FindingReader(self._db, config.data.root)
         self._records = AssetReader(self._db, config, self._findings)
+        self._ranks = Ranks()
+        self._revision: int | None = None
+        self._owners = 0
+        self._logged = False
+        self._known: dict[Hashable, Any] = {}
+        self._found: dict[Hashable, array[int]] = {}
 
     def close(self) -> None:
         """Close the connection."""
@@ -72,6 +94,14 @@ class Queries:
         """A number that is another one whenever the index changed."""
         row = self._db.execute("SELECT value FROM meta WHERE key='revision'").fetchone()
         return 0 if row is None else int(row[0])
+
+    def prepare(self) -> bool:
+        """Do a little, a millisecond or so, to answer later questions faster; False if nothing is to do."""
+        if not self._ranks.building:
+            return False
+        with self._moment():
+            self._ranks.build(self._db, _BLOCKS)
+        return self._ranks.building
 
     # --- jobs ------------------------------------------------------------------------------------
 
@@ -111,33 +141,46 @@ class Queries:
     ) -> tuple[list[VideoItem], int] | None:
         """A page of the job's videos, also those without frames; ``urls`` fills their pictures."""
         with self._moment():
-            if not self._jobs.exists(job_id):
+            if not self._exists(job_id):
                 return None
-            return self._videos.page(job_id, video_filter(q, platform, min_frames), page, urls)
+            filters = VideoFilter(q, platform, min_frames)
+            found, total = self._videos.page(job_id, filters, page, self._owners)
+            return [self._pictured(item) for item in found] if urls else found, total
 
     def frames(self, job_id: str, video_id: str, page: Page) -> Assets | None:
         """A page of a video's frames; None also for a video that is not of that job."""
         with self._moment():
-            if not self._jobs.exists(job_id):
+            if not self._exists(job_id):
                 return None
-            if self._videos.scope(job_id, AssetType.VIDEO_FRAME, video_id, only_there=True) is None:
+            assets = self._owned(job_id, AssetType.VIDEO_FRAME, video_id, only_there=True)
+            if assets is None:
                 return None
-            source = Source(AssetType.VIDEO_FRAME, owner=video_id)
-            return self._assets(source, page.sort_by, Filter(), page)
+            return self._page(Source(AssetType.VIDEO_FRAME, owner=video_id), None, page, assets)
 
     def images(self, job_id: str, product_id: str | None, q: str | None, page: Page) -> Assets | None:
         """A page of the job's product images; ``q`` is a part of the product's title or of the id."""
-        filters = Filter() if q is None else text_filter(q)
-        sort = "image_updated_at" if page.sort_by == "updated_at" else page.sort_by
-        return self._of_job(job_id, AssetType.PRODUCT_IMAGE, product_id, sort, filters, page)
+        if page.sort_by == "updated_at":
+            page = replace(page, sort_by="image_updated_at")
+        with self._moment():
+            if not self._exists(job_id):
+                return None
+            if q is None:
+                return self._of_job(job_id, AssetType.PRODUCT_IMAGE, product_id, None, page, titles=True)
+            return self._search(job_id, product_id, q, page)
 
     def product_images(self, job_id: str, has: str | None, page: Page) -> Assets | None:
         """A page of product images with their artifacts."""
-        return self._with_features(job_id, AssetType.PRODUCT_IMAGE, None, has, page)
+        with self._moment():
+            if not self._exists(job_id):
+                return None
+            return self._of_job(job_id, AssetType.PRODUCT_IMAGE, None, has, page)
 
     def video_frames(self, job_id: str, video_id: str | None, has: str | None, page: Page) -> Assets | None:
         """A page of frames with their artifacts; an unknown ``video_id`` matches nothing."""
-        return self._with_features(job_id, AssetType.VIDEO_FRAME, video_id, has, page)
+        with self._moment():
+            if not self._exists(job_id):
+                return None
+            return self._of_job(job_id, AssetType.VIDEO_FRAME, video_id, has, page)
 
     def asset(self, type: AssetType, asset_id: str) -> AssetItem | None:
         """One listed asset."""
@@ -154,10 +197,16 @@ class Queries:
         page: Page,
     ) -> tuple[list[GalleryItem], int] | None:
         """A page of the job's assets of one type with their findings; empty ``kinds`` means no filter."""
-        filters = gallery_filter(type, has, q, kinds)
         with self._moment():
-            found = self._in_job(job_id, type, owner_id, page.sort_by, filters, page)
-            return None if found is None else (with_findings(self._db, type, found[0]), found[1])
+            if not self._exists(job_id):
+                return None
+            if q is None and not kinds:
+                found, total = self._of_job(job_id, type, owner_id, has, page, titles=True)
+            else:
+                source = self._narrowed(job_id, type, owner_id)
+                numbers, total = filtered_page(self._db, source, gallery_filter(type, has, q, kinds), page)
+                found = items(self._db, numbers, titles=True)
+            return with_findings(self._db, type, found), total
 
     def record(self, type: AssetType, asset_id: str) -> AssetRecord | None:
         """Everything about one asset, also one that is not listed."""
@@ -174,7 +223,7 @@ class Queries:
     def verification(self, job_id: str | None) -> Verification | None:
         """What verification knows about a job, or with None about everything."""
         with self._moment():
-            if job_id is not None and not self._jobs.exists(job_id):
+            if job_id is not None and not self._exists(job_id):
                 return None
             return self._findings.verification(job_id)
 
@@ -189,7 +238,7 @@ class Queries:
     ) -> tuple[list[FindingItem], int] | None:
         """A page of findings; empty ``kinds`` or ``features`` mean all."""
         with self._moment():
-            if job_id is not None and not self._jobs.exists(job_id):
+            if job_id is not None and not self._exists(job_id):
                 return None
             return self._findings.findings(job_id, kinds, features, asset_type, q, page)
 
@@ -209,52 +258,90 @@ class Queries:
 
     @contextmanager
     def _moment(self) -> Iterator[None]:
-        """Everything read inside is of one state of the index."""
+        """Everything read inside is of one state of the index, and so is what is remembered."""
         self._db.execute("BEGIN")
         try:
+            revision, self._owners, seq = self._db.execute(_STATE).fetchone()
+            if revision != self._revision:
+                self._revision = revision
+                self._known.clear()
+                self._found.clear()
+            self._logged = seq is not None
+            self._ranks.catch_up(self._db, seq or 0)
             yield
         finally:
             self._db.execute("COMMIT")
 
-    def _with_features(
-        self, job: str, type: AssetType, owner: str | None, has: str | None, page: Page
-    ) -> Assets | None:
-        if owner is not None:
-            return self._of_job(job, type, owner, page.sort_by, has_filter(has), page)
-        with self._moment():
-            if not self._jobs.exists(job):
-                return None
-            source = Source(type, listed_scopes(self._db, job, type))
-            items = page_items(self._db, source, page.sort_by, has_filter(has), page)
-            return items, counted(self._db, source, has)
+    def _remember(self, key: Hashable, read: Callable[[], T]) -> T:
+        """What ``read`` says, read once while the index is unchanged."""
+        try:
+            known: T = self._known[key]
+        except KeyError:
+            known = read()
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+    def _pictured(self, item: VideoItem) -> VideoItem:
+        return self._remember((VideoItem, item.video_id), lambda: self._videos.with_pictures(item))
+
+    def _exists(self, job: str) -> bool:
+        return self._remember(("job", job), lambda: self._jobs.exists(job))
+
+    def _owned(self, job: str, type: AssetType, owner: str, only_there: bool = False) -> int | None:
+        """How many assets a product or video of the job has; None if it is not of that job."""
+        return self._remember(
+            (job, type, owner, only_there), lambda: self._videos.assets(job, type, owner, only_there)
+        )
 
     def _of_job(
-        self, job: str, type: AssetType, owner: str | None, sort: str, filters: Filter, page: Page
-    ) -> Assets | None:
+        self, job: str, type: AssetType, owner: str | None, has: str | None, page: Page, titles: bool = False
+    ) -> Assets:
         """A page of the assets of a job, or of one owner in it; of an owner that is not in it: nothing."""
-        with self._moment():
-            return self._in_job(job, type, owner, sort, filters, page)
-
-    def _in_job(
-        self, job: str, type: AssetType, owner: str | None, sort: str, filters: Filter, page: Page
-    ) -> Assets | None:
-        """The same inside a moment."""
-        if not self._jobs.exists(job):
-            return None
         if owner is None:
-            source = Source(type, listed_scopes(self._db, job, type))
-        elif self._videos.scope(job, type, owner, only_there=False) is not None:
-            source = Source(type, owner=owner)
+            source = self._source(job, type)
+            rows = self._remember((source.scopes, type), lambda: counted(self._db, source, None))
         else:
-            return [], 0
-        return self._assets(source, sort, filters, page)
+            source, rows = Source(type, owner=owner), self._owned(job, type, owner) or 0
+        return self._page(source, has, page, rows, titles)
 
-    def _assets(self, source: Source, sort: str, filters: Filter, page: Page) -> Assets:
-        if not filters.terms and source.owner is None:
-            total = counted(self._db, source, None)
-        else:
-            total = count(self._db, source, filters)
-        return page_items(self._db, source, sort, filters, page), total
+    def _source(self, job: str, type: AssetType) -> Source:
+        return self._remember((job, type), lambda: Source(type, tuple(listed_scopes(self._db, job, type))))
+
+    def _narrowed(self, job: str, type: AssetType, owner: str | None) -> Source:
+        """The assets of a job, or of one owner if it is in the job."""
+        if owner is None:
+            return self._source(job, type)
+        return Source(type, owner=owner) if self._owned(job, type, owner) else Source(type)
+
+    def _page(self, source: Source, has: str | None, page: Page, rows: int, titles: bool = False) -> Assets:
+        total = rows
+        if has is not None and rows:
+            key = (source.type, source.scopes, source.owner, has)
+            total = self._remember(key, lambda: self._total(source, has))
+        ranks = self._ranks if self._logged else None
+        numbers = page_numbers(self._db, ranks, source, has, page, Extent(rows, total))
+        return items(self._db, numbers, titles), total
+
+    def _total(self, source: Source, has: str) -> int:
+        if source.owner is None:
+            return counted(self._db, source, has)
+        return count(self._db, source, has_filter(has))
+
+    def _search(self, job: str, product: str | None, q: str, page: Page) -> Assets:
+        """A page of the images that hold a text."""
+        source = self._narrowed(job, AssetType.PRODUCT_IMAGE, product)
+        order = order_of(page.sort_by, page.descending)
+        key = (source.scopes, product, q, order)
+        numbers = self._found.get(key)
+        if numbers is None:
+            numbers = array("q", matching(self._db, source, order, text_filter(q)))
+            if sum(map(len, self._found.values())) + len(numbers) > _MATCHES:
+                self._found.clear()
+            self._found[key] = numbers
+        part = numbers[page.offset : page.offset + page.limit]
+        return items(self._db, part.tolist(), titles=True), len(numbers)
 
 
 def _sorted_jobs(jobs: list[JobStatus], page: Page) -> list[JobStatus]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -91,37 +92,90 @@ class Source:
         return [(f"{head} AND scope IN (SELECT value FROM json_each(?))", [json.dumps(list(self.scopes))])]
 
 
-def order_terms(sort: str, descending: bool) -> tuple[list[str], list[str]]:
-    """The columns that are sorted by, named ``k0``, ``k1``…, and the terms of ``ORDER BY``.
+class Term(NamedTuple):
+    """A column that is sorted by."""
 
-    Nulls come last in both orders, ties are in ascending order of the id.
+    column: str
+    descending: bool
+
+
+class Part(NamedTuple):
+    """A part of an order, all of which comes before the next: what has a value, and what has none."""
+
+    terms: tuple[Term, ...]
+    condition: str = "1"
+
+
+Order = tuple[Part, ...]
+Branch = tuple[str, list[Any]]
+"""A condition that holds for one stretch of an index, with its values."""
+
+
+@lru_cache
+def order_of(sort: str, descending: bool) -> Order:
+    """The order of a list: nulls come last either way, ties are in ascending order of the id."""
+    sorts = SORTS[sort]
+    if not sorts:
+        return (Part((Term("id", descending),)),)
+    ((column, nullable),) = sorts
+    terms = (Term(column, descending), Term("id", False))
+    if not nullable:
+        return (Part(terms),)
+    null = f"({column} IS NULL)"
+    return (
+        Part(terms, f"{null}=0"),
+        Part(terms[1:], f"{null}=1 AND {column} IS NULL"),
+    )
+
+
+@lru_cache
+def reversed_order(order: Order) -> Order:
+    """The same order from its end."""
+    return tuple(
+        part._replace(terms=tuple(Term(column, not descending) for column, descending in part.terms))
+        for part in order[::-1]
+    )
+
+
+def behind(part: Part, key: Sequence[Any]) -> list[Branch]:
+    """Where in a part that lies which comes after a key (the values of the part's terms)."""
+    result: list[Branch] = []
+    same: list[str] = []
+    for place, (column, descending) in enumerate(part.terms):
+        beyond = f"{column} {'<' if descending else '>'} ?"
+        result.append((" AND ".join([*same, beyond]), list(key[: place + 1])))
+        same.append(f"{column}=?")
+    return result[::-1]
+
+
+def list_sql(
+    source: Source, part: Part, filters: Filter, column: str = "asset", after: Sequence[Any] | None = None
+) -> Branch:
+    """The statement for a part of a list, in order, with its values; limit and offset are two more.
+
+    ``column`` comes first in each row, the values of the part's terms behind it. With ``after``, such values,
+    it is what comes behind them.
     """
-    direction = " DESC" if descending else ""
-    columns: list[str] = []
-    terms: list[str] = []
-    for column, nullable in SORTS[sort]:
-        if nullable:
-            terms.append(f"k{len(columns)}")
-            columns.append(f"{column} IS NULL")
-        terms.append(f"k{len(columns)}{direction}")
-        columns.append(column)
-    terms.append("id" if SORTS[sort] else f"id{direction}")
-    return [f"{column} AS k{place}" for place, column in enumerate(columns)], terms
-
-
-def page_sql(source: Source, sort: str, filters: Filter, page: Page) -> tuple[str, list[Any]]:
-    """The statement for the numbers of the assets of a page, in order, with its values."""
-    columns, order = order_terms(sort, page.descending)
-    selected = ", ".join(["asset", *columns, "id"])
+    keys = ", ".join(f"{term.column} AS k{place}" for place, term in enumerate(part.terms))
+    order = ", ".join(
+        f"k{place}{' DESC' if term.descending else ''}" for place, term in enumerate(part.terms)
+    )
     selects, values = [], []
     for condition, needed in source.branches():
-        selects.append(f"SELECT {selected} FROM assets WHERE {condition}{filters.sql()}")
-        values += [*needed, *filters.values]
-    sql = " UNION ALL ".join(selects) + f" ORDER BY {', '.join(order)} LIMIT ? OFFSET ?"
+        for beyond, more in [("1", [])] if after is None else behind(part, after):
+            where = f"{condition} AND {part.condition} AND {beyond}{filters.sql()}"
+            selects.append(f"SELECT {column}, {keys} FROM assets WHERE {where}")
+            values += [*needed, *more, *filters.values]
+    return f"{' UNION ALL '.join(selects)} ORDER BY {order} LIMIT ? OFFSET ?", values
+
+
+def page_sql(source: Source, sort: str, filters: Filter, page: Page) -> Branch:
+    """The statement for the numbers of a page in the first part of its order, with its values."""
+    sql, values = list_sql(source, order_of(sort, page.descending)[0], filters)
     return sql, [*values, page.limit, page.offset]
 
 
-def count_sql(source: Source, filters: Filter) -> tuple[str, list[Any]]:
+def count_sql(source: Source, filters: Filter) -> Branch:
     """The statement for how many assets match, one row for each stretch, with its values."""
     selects, values = [], []
     for condition, needed in source.branches():

@@ -203,7 +203,7 @@ class VideoItem:
     preview: PreviewFrame | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would make each take three times as long to build
 class AssetItem:
     """A listed asset: one image file on disk and its artifacts.
 

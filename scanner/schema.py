@@ -57,9 +57,13 @@ CREATE TABLE assets(
     image_mtime INTEGER, image_updated INTEGER, updated INTEGER, UNIQUE(type, id));
 -- The last columns let a page, a filter or a count be found without touching the rows that it passes over.
 CREATE INDEX assets_updated ON assets(scope, type, updated DESC, id, has, listed) WHERE listed;
-CREATE INDEX assets_id ON assets(scope, type, id, has, owner, ts, listed) WHERE listed;
+CREATE INDEX assets_id ON assets(scope, type, id, has, owner, listed) WHERE listed;
 CREATE INDEX assets_owner ON assets(type, owner, id, has, listed) WHERE listed;
 CREATE INDEX assets_ts ON assets(owner, ts IS NULL, ts, id, has, listed, type) WHERE listed AND type = 1;
+CREATE INDEX assets_moment ON assets(scope, ts IS NULL, ts, id, has, listed, type)
+    WHERE listed AND type = 1;
+CREATE INDEX assets_image ON assets(scope, image_updated DESC, id, has, listed, type)
+    WHERE listed AND type = 0;
 -- Which assets look for a path: the hash of the key that their pattern gives.
 CREATE TABLE expected(hash INTEGER NOT NULL, asset INTEGER NOT NULL, PRIMARY KEY(hash, asset)) WITHOUT ROWID;
 
@@ -92,7 +96,42 @@ CREATE INDEX details_outcome ON details(outcome, type, id) WHERE outcome >= 3;
 CREATE TABLE counters(
     scope INTEGER NOT NULL, type INTEGER NOT NULL, name TEXT NOT NULL, n INTEGER NOT NULL,
     PRIMARY KEY(scope, type, name)) WITHOUT ROWID;
+
+-- The latest changes to what lists are sorted and filtered by: sign -1 is what an asset was, 1 what it is.
+-- A reader that remembers where positions of a list lie corrects that by them; see scanner.ranks.
+CREATE TABLE moves(
+    seq INTEGER PRIMARY KEY, sign INTEGER NOT NULL, type INTEGER, scope INTEGER, owner TEXT, id TEXT,
+    has INTEGER, updated INTEGER, image_updated INTEGER, ts REAL);
+
+-- How often owners have changed, for a reader that remembers them.
+INSERT INTO meta VALUES('owners', 0);
+CREATE TRIGGER owners_inserted AFTER INSERT ON owners BEGIN
+    UPDATE meta SET value=value+1 WHERE key='owners'; END;
+CREATE TRIGGER owners_updated AFTER UPDATE ON owners BEGIN
+    UPDATE meta SET value=value+1 WHERE key='owners'; END;
+CREATE TRIGGER owners_deleted AFTER DELETE ON owners BEGIN
+    UPDATE meta SET value=value+1 WHERE key='owners'; END;
 """
+
+_MOVED = ("type", "scope", "owner", "id", "has & 7", "updated", "image_updated", "ts")
+_WAS, _IS = (", ".join(f"{row}.{column}" for column in _MOVED) for row in ("old", "new"))
+_DIFFERENT = " OR ".join(f"(old.{column}) IS NOT (new.{column})" for column in (*_MOVED, "listed"))
+_MOVES = "INSERT INTO moves(sign, type, scope, owner, id, has, updated, image_updated, ts)"
+
+# A first crawl inserts every asset, and nobody remembers anything of it yet: the log begins afterwards.
+LOG = f"""
+CREATE TRIGGER IF NOT EXISTS assets_inserted AFTER INSERT ON assets WHEN new.listed BEGIN
+    {_MOVES} VALUES(1, {_IS}); END;
+CREATE TRIGGER IF NOT EXISTS assets_deleted AFTER DELETE ON assets WHEN old.listed BEGIN
+    {_MOVES} VALUES(-1, {_WAS}); END;
+CREATE TRIGGER IF NOT EXISTS assets_changed AFTER UPDATE ON assets
+    WHEN (old.listed OR new.listed) AND ({_DIFFERENT}) BEGIN
+    {_MOVES} SELECT -1, {_WAS} WHERE old.listed;
+    {_MOVES} SELECT 1, {_IS} WHERE new.listed; END;
+INSERT INTO moves(sign) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM moves);
+"""
+LOGGED = 10_000
+"""How many of the latest moves are kept."""
 
 
 def open_writer(path: str) -> apsw.Connection:
@@ -111,6 +150,16 @@ def create(connection: apsw.Connection) -> None:
     """Create every table in an empty index."""
     with connection:
         connection.execute(TABLES)
+
+
+def begin_log(connection: apsw.Connection) -> None:
+    """Note from now on, inside the caller's transaction, what moves in the lists of assets."""
+    connection.execute(LOG)
+
+
+def trim_log(connection: apsw.Connection) -> None:
+    """Keep the latest moves only; never all of them go, so that their numbers always grow."""
+    connection.execute("DELETE FROM moves WHERE seq <= (SELECT max(seq) FROM moves) - ?", (LOGGED,))
 
 
 def open_reader(path: str) -> apsw.Connection:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
+from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
 from scanner.owners import search_key
 from scanner.querysql import Filter, Row
 from scanner.records import AssetType, Feature, Page, PreviewFrame, VideoItem
 from scanner.resolve import HAS
+from scanner.videolists import VideoFilter, VideoList, entry_of
 
+Videos = tuple[list[VideoItem], int]
 _SORTS = {
     "updated_at": "max(coalesce(time*1000, newest), coalesce(newest, time*1000))",
     "duration_s": "duration",
     "frames_count": "assets",
     "title": "title_key",
 }
+_COLUMNS = "id, platform, url, title, duration, assets, time, newest, title_key"
+_SOURCE = " FROM owners WHERE scope IN (SELECT scope FROM job_scopes WHERE job=?) AND type=1 AND "
+_MOST_OF_ONE = 20_000
+_MOST_OF_ALL = 50_000
+"""How many videos are remembered; of a job with more the index is asked each time."""
 _FRAMES = " FROM assets WHERE type=1 AND owner=? AND listed"
 _MASK = HAS[Feature.SEGMENT]
 
@@ -26,48 +34,58 @@ class VideoReader:
     def __init__(self, connection: Any, local: bool) -> None:
         self._db = connection
         self._there = "(recorded OR assets>0)" if local else "recorded"
+        self._lists: OrderedDict[str, tuple[int, VideoList | None]] = OrderedDict()
 
-    def scopes(self, job: str) -> list[int]:
-        """The scopes of a job that have videos in them."""
-        rows = self._db.execute(
-            "SELECT scope FROM job_scopes JOIN counters USING(scope)"
-            " WHERE job=? AND type=1 AND name='owners' AND n>0",
-            (job,),
-        )
-        return [scope for (scope,) in rows]
+    def assets(self, job: str, type: AssetType, owner: str, only_there: bool) -> int | None:
+        """How many listed assets a product or video of this job has; None if it is not of this job.
 
-    def scope(self, job: str, type: AssetType, owner: str, only_there: bool) -> int | None:
-        """The scope of a product or video of this job; ``only_there`` asks that it be one of its list."""
+        ``only_there`` asks that it be one of the job's list.
+        """
         row = self._db.execute(
-            "SELECT o.scope FROM owners o JOIN job_scopes j ON j.scope=o.scope AND j.job=?"
+            "SELECT o.assets FROM owners o JOIN job_scopes j ON j.scope=o.scope AND j.job=?"
             f" WHERE type=? AND id=? AND {self._there if only_there else '1'}",
             (job, type, owner),
         ).fetchone()
         return None if row is None else int(row[0])
 
-    def page(self, job: str, filters: Filter, page: Page, urls: bool) -> tuple[list[VideoItem], int]:
-        """A page of the job's videos, and how many match."""
-        source = (
-            f" FROM owners WHERE scope IN (SELECT value FROM json_each(?)) AND type=1 AND {self._there}"
-            + filters.sql()
-        )
-        values = [json.dumps(self.scopes(job)), *filters.values]
+    def page(self, job: str, filters: VideoFilter, page: Page, changes: int) -> Videos:
+        """A page of the job's videos, and how many match; ``changes`` is how often owners have changed."""
+        known = self._lists.get(job)
+        if known is None or known[0] != changes:
+            known = self._lists[job] = (changes, self._read(job))
+            self._make_room()
+        self._lists.move_to_end(job)
+        videos = known[1]
+        return self._ask(job, filters, page) if videos is None else videos.page(filters, page)
+
+    def with_pictures(self, item: VideoItem) -> VideoItem:
+        """The video with the pictures that stand for it, where it has frames."""
+        if not item.frames_count:
+            return item
+        first, preview = self._pictures(item.video_id, item.duration_s, item.frames_count)
+        return replace(item, first_image_path=first, preview=preview)
+
+    def _read(self, job: str) -> VideoList | None:
+        """All videos of a job; None where they are too many to be remembered."""
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS}{_SOURCE}{self._there} LIMIT ?", (job, _MOST_OF_ONE + 1)
+        ).fetchall()
+        return None if len(rows) > _MOST_OF_ONE else VideoList(map(entry_of, rows))
+
+    def _make_room(self) -> None:
+        while len(self._lists) > 1 and sum(len(v or ()) + 1 for _, v in self._lists.values()) > _MOST_OF_ALL:
+            self._lists.popitem(last=False)
+
+    def _ask(self, job: str, filters: VideoFilter, page: Page) -> Videos:
+        where = _sql_filter(filters)
+        source, values = f"{_SOURCE}{self._there}{where.sql()}", [job, *where.values]
         key, direction = _SORTS[page.sort_by], "DESC" if page.descending else "ASC"
         rows = self._db.execute(
-            "SELECT id, platform, url, title, duration, assets, time, newest"
-            f"{source} ORDER BY {key} IS NULL, {key} {direction}, id LIMIT ? OFFSET ?",
+            f"SELECT {_COLUMNS}{source} ORDER BY {key} IS NULL, {key} {direction}, id LIMIT ? OFFSET ?",
             [*values, page.limit, page.offset],
         ).fetchall()
         total = self._db.execute(f"SELECT count(*){source}", values).fetchone()[0]
-        return [self._item(row, urls) for row in rows], total
-
-    def _item(self, row: Row, urls: bool) -> VideoItem:
-        id, platform, url, title, duration, assets, time, newest = row
-        times = [*([time] if time is not None else []), *([newest // 1000] if newest is not None else [])]
-        fields = (id, platform, url, title, duration, assets, max(times, default=None))
-        if not urls or not assets:
-            return VideoItem(*fields)
-        return VideoItem(*fields, *self._pictures(id, duration, assets))
+        return [entry_of(row).item for row in rows], total
 
     def _pictures(self, video: str, duration: float | None, count: int) -> tuple[str, PreviewFrame]:
         """The image of the first frame, and the preview, of a video that has this many frames."""
@@ -124,13 +142,12 @@ class VideoReader:
         return found
 
 
-def video_filter(q: str | None, platform: str | None, min_frames: int | None) -> Filter:
-    """The filter of the list of videos."""
+def _sql_filter(given: VideoFilter) -> Filter:
     filters = Filter()
-    if q is not None:
-        filters.add("instr(title_key, ?)", search_key(q))
-    if platform is not None:
-        filters.add("fold(platform)=?", platform.casefold())
-    if min_frames is not None:
-        filters.add("assets>=?", min_frames)
+    if given.q is not None:
+        filters.add("instr(title_key, ?)", search_key(given.q))
+    if given.platform is not None:
+        filters.add("fold(platform)=?", given.platform.casefold())
+    if given.min_frames is not None:
+        filters.add("assets>=?", given.min_frames)
     return filters

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 DRAIN_SECONDS = 1.5
 REOPEN_SECONDS = 0.2
+PREPARE_SECONDS = 0.1
 CANNOT_START = 2
 
 
@@ -63,6 +64,10 @@ class LiveQueries:
     def close(self) -> None:
         """Close the connection."""
         self._queries.close()
+
+    def prepare(self) -> bool:
+        """See :meth:`scanner.queries.Queries.prepare`."""
+        return self._queries.prepare()
 
     def revision(self) -> int:
         """That of the file that is read now, for those who keep hold of this method, too."""
@@ -134,6 +139,7 @@ async def serving(
     server.add_sockets(sockets)
     beside = [
         asyncio.ensure_future(_follow(queries, board)),
+        asyncio.ensure_future(_prepare(queries)),
         asyncio.ensure_future(metrics.requests.keep_flushing()),
     ]
     try:
@@ -188,6 +194,17 @@ async def _follow(queries: LiveQueries, board: Board) -> None:
             if path != refused:
                 LOG.warning("cannot read the new index %s: %s", path, error)
             refused = path
+
+
+async def _prepare(queries: LiveQueries) -> None:
+    """Do what makes later answers faster, in portions that no request has to wait for."""
+    while True:
+        await asyncio.sleep(PREPARE_SECONDS)
+        try:
+            while queries.prepare():
+                await asyncio.sleep(0)
+        except apsw.Error as error:
+            LOG.warning("cannot read the index: %s", error)
 
 
 @contextlib.contextmanager

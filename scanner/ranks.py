@@ -1,0 +1,265 @@
+"""Where the positions of long lists lie, so that a page far down is found without passing what is above it.
+
+A *rank* divides the list of one source in one order into blocks of some hundred assets. Of each it remembers
+the key of the last one (the values that the list is sorted by) and how many assets it holds with which
+features. The block in which a position lies follows from the counts, for any filter of features; the page is
+then read from the index behind the key of the block before.
+
+A rank is never older than the moment that is asked about: the log of moves says which keys have gone and
+which have come, and each changes the count of one block. It is built in small portions, between requests.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scanner.querysql import Filter, Order, Source, Term, list_sql
+
+LOG = logging.getLogger(__name__)
+BLOCK = 512
+MOST_MOVES = 5_000
+"""What is further behind than this is built anew."""
+MOST_BLOCKS = 16_384
+"""Of all ranks together; each takes some 200 bytes."""
+
+Key = tuple[Any, ...]
+Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+Totals = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+COMBINATIONS = {
+    None: list(range(8)),
+    "segment": [has for has in range(8) if has & 1],
+    "embedding": [has for has in range(8) if has & 2],
+    "keypoints": [has for has in range(8) if has & 4],
+    "any": list(range(1, 8)),
+    "none": [0],
+}
+"""Which of the eight combinations of features each filter lets through."""
+
+_NO_FILTER = Filter()
+
+
+class Rank:
+    """The blocks of one list. ``complete`` once they reach to its end; until then they cover its head."""
+
+    def __init__(self, source: Source, order: Order) -> None:
+        self._source = source
+        self._order = order
+        # The end of every block but the last, inclusive: a part of the order, and what is sorted by in it,
+        # so that it can be compared. A part alone is the end of the one before.
+        self._ends: list[Key] = []
+        self._counts: Counts = np.zeros((64, 8), np.int64)
+        self._sums: dict[str | None, Totals] = {}
+        self.complete = False
+
+    def __len__(self) -> int:
+        return len(self._ends) + 1
+
+    # --- keeping it true ---------------------------------------------------------------------------
+
+    def extend(self, db: Any) -> None:
+        """Add the next block."""
+        place = len(self._ends)
+        rows = self._read(db, place, _NO_FILTER, "has & 7", BLOCK)
+        self._sums.clear()
+        self._counts[place] = np.bincount([row[0] for row in rows], minlength=8)
+        if len(rows) == BLOCK:
+            self._ends.append(self._key(self._part(place), rows[-1][1:]))
+        elif self._part(place) + 1 < len(self._order):
+            self._ends.append((self._part(place) + 1,))
+        else:
+            self.complete = True
+        self._make_room()
+
+    def concerns(self, type: int, scope: int, owner: str | None) -> bool:
+        """Whether an asset is in this list."""
+        source = self._source
+        if type != source.type:
+            return False
+        return scope in source.scopes if source.owner is None else owner == source.owner
+
+    def move(self, sign: int, has: int, values: dict[str, Any]) -> None:
+        """An asset with these values has come or gone."""
+        key = self._key_of(values)
+        place = bisect_left(self._ends, key)
+        if place < len(self._ends) or self.complete:
+            self._counts[place, has] += sign
+            self._sums.clear()
+
+    def split(self, db: Any) -> bool:
+        """Divide blocks that have grown to twice their size, as those where new assets arrive do.
+
+        False if what is there is not what was counted, so that the rank is good for nothing.
+        """
+        grown = np.flatnonzero(self._counts[: len(self)].sum(axis=1) > 2 * BLOCK)
+        return all(self._split(db, place) for place in grown[::-1].tolist())
+
+    @property
+    def scattered(self) -> bool:
+        """Whether so much has moved that most blocks are nearly empty."""
+        return self.complete and len(self) > 64 and self.total(None) < len(self) * BLOCK // 8
+
+    def _split(self, db: Any, place: int) -> bool:
+        size = int(self._counts[place].sum())
+        rows = self._read(db, place, _NO_FILTER, "has & 7", size)
+        if len(rows) != size:
+            LOG.error("a rank of %s counted %d assets where there are %d", self._source, size, len(rows))
+            return False
+        parts = [rows[start : start + BLOCK] for start in range(0, size, BLOCK)]
+        counts = np.array([np.bincount([row[0] for row in part], minlength=8) for part in parts], np.int64)
+        used = self._counts[: len(self)]
+        self._counts = np.concatenate([used[:place], counts, used[place + 1 :]])
+        number = self._part(place)
+        self._ends[place:place] = [self._key(number, part[-1][1:]) for part in parts[:-1]]
+        self._sums.clear()
+        self._make_room()
+        return True
+
+    def _make_room(self) -> None:
+        if len(self) >= len(self._counts):
+            self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
+
+    # --- asking --------------------------------------------------------------------------------------
+
+    def total(self, has: str | None) -> int:
+        """How many assets the filter lets through."""
+        return int(self._until(has)[-1])
+
+    def page(self, db: Any, has: str | None, filters: Filter, offset: int, limit: int) -> list[int]:
+        """The numbers of the assets at these positions; ``filters`` is what ``has`` means in SQL."""
+        until = self._until(has)
+        limit = min(limit, int(until[-1]) - offset)
+        found: list[int] = []
+        place = int(np.searchsorted(until, offset, side="right"))
+        while limit > 0:
+            before = int(until[place - 1]) if place else 0
+            end = self._run_end(until, place, offset + limit)
+            size = min(int(until[end - 1]) - offset, limit)
+            rows = self._read(db, place, filters, "asset", size, offset - before)
+            found += [row[0] for row in rows]
+            offset, limit = offset + size, limit - size
+            place = int(np.searchsorted(until, offset, side="right"))
+        return found
+
+    def _run_end(self, until: Totals, place: int, wanted: int) -> int:
+        """Behind the last of the blocks that are read at once: what follows an empty one is read apart."""
+        end, part = place + 1, self._part(place)
+        while (
+            end < len(until)
+            and until[end - 1] < wanted
+            and until[end] > until[end - 1]
+            and self._part(end) == part
+        ):
+            end += 1
+        return end
+
+    def _part(self, place: int) -> int:
+        """The part of the order in which a block lies; no block lies in two."""
+        return int(self._ends[place - 1][0]) if place else 0
+
+    def _until(self, has: str | None) -> Totals:
+        """How many there are up to the end of each block."""
+        sums = self._sums.get(has)
+        if sums is None:
+            counts = self._counts[: len(self)]
+            sums = self._sums[has] = counts[:, COMBINATIONS[has]].sum(axis=1).cumsum()
+        return sums
+
+    def _read(
+        self, db: Any, place: int, filters: Filter, column: str, limit: int, offset: int = 0
+    ) -> list[tuple[Any, ...]]:
+        """What begins with a block, in its part of the order: a column, and what it is sorted by."""
+        part = self._order[self._part(place)]
+        end = self._ends[place - 1][1:] if place else ()
+        after = _signed(part.terms, end) if end else None
+        sql, values = list_sql(self._source, part, filters, column, after)
+        rows: list[tuple[Any, ...]] = db.execute(sql, [*values, limit, offset]).fetchall()
+        return rows
+
+    def _key(self, part: int, values: Sequence[Any]) -> Key:
+        return (part, *_signed(self._order[part].terms, values))
+
+    def _key_of(self, named: Mapping[str, Any]) -> Key:
+        """The key of an asset: it is in the first part for which it has all values."""
+        rows = [[named[term.column] for term in part.terms] for part in self._order]
+        part = next(number for number, values in enumerate(rows) if None not in values)
+        return self._key(part, rows[part])
+
+
+def _signed(terms: Sequence[Term], values: Sequence[Any]) -> Key:
+    """Values so that they compare as the order does, or back from that."""
+    return tuple(
+        -value if term.descending and term.column != "id" else value
+        for term, value in zip(terms, values, strict=True)
+    )
+
+
+_MOVES = "SELECT sign, type, scope, owner, id, has, updated, image_updated, ts FROM moves WHERE seq>?"
+
+
+class Ranks:
+    """Every rank that is remembered, as of one number of the log of moves; the oldest make room."""
+
+    def __init__(self) -> None:
+        self._ranks: OrderedDict[tuple[Any, ...], Rank] = OrderedDict()
+        self._seq = 0
+
+    def __len__(self) -> int:
+        return len(self._ranks)
+
+    @property
+    def building(self) -> bool:
+        """Whether there is something for :meth:`build` to do."""
+        return any(not rank.complete for rank in self._ranks.values())
+
+    def find(self, source: Source, order: Order) -> Rank | None:
+        """The rank of a list, if it is there and complete; where there is none it is begun."""
+        key = (source.type, tuple(source.scopes), source.owner, order)
+        rank = self._ranks.get(key)
+        if rank is None:
+            self._ranks[key] = Rank(source, order)
+            return None
+        self._ranks.move_to_end(key)
+        return rank if rank.complete else None
+
+    def forget(self) -> None:
+        """Drop everything."""
+        self._ranks.clear()
+
+    def catch_up(self, db: Any, seq: int) -> None:
+        """Make all ranks true for this number of the log, in the reader's transaction."""
+        if seq == self._seq or not self._ranks:
+            self._seq = seq
+            return
+        if not 0 < seq - self._seq <= MOST_MOVES:
+            self.forget()
+        else:
+            self._apply(db)
+        self._seq = seq
+
+    def build(self, db: Any, blocks: int) -> None:
+        """Extend a rank that is not complete by some blocks, in the reader's transaction."""
+        rank = next((rank for rank in self._ranks.values() if not rank.complete), None)
+        while rank is not None and blocks and not rank.complete:
+            rank.extend(db)
+            blocks -= 1
+        while len(self._ranks) > 1 and sum(map(len, self._ranks.values())) > MOST_BLOCKS:
+            self._ranks.popitem(last=False)
+
+    def _apply(self, db: Any) -> None:
+        moved = set()
+        for sign, type, scope, owner, *values in db.execute(_MOVES, (self._seq,)):
+            named = dict(zip(("id", "has", "updated", "image_updated", "ts"), values, strict=True))
+            for key, rank in self._ranks.items():
+                if sign and rank.concerns(type, scope, owner):
+                    rank.move(sign, named["has"], named)
+                    moved.add(key)
+        for key in moved:
+            if not self._ranks[key].split(db) or self._ranks[key].scattered:
+                del self._ranks[key]
