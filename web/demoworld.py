@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from web import demopictures as pictures
 
@@ -35,7 +36,7 @@ _VIDEOS = {
     "v_haul": (("job_pillow", "job_bottle"), "youtube", "Travel haul: pillow and bottle", 40),
     "v_leaktest": (("job_bottle",), "bilibili", "Does it leak?", 30),
 }
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE jobs (job_id TEXT PRIMARY KEY, phase TEXT, updated_at TEXT, created_at TEXT);
 CREATE TABLE products (
     product_id TEXT PRIMARY KEY, job_id TEXT, title TEXT, updated_at TEXT, created_at TEXT);
@@ -95,11 +96,18 @@ class World:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
-        self.root.mkdir()
+        self.root.mkdir(exist_ok=True)
+        self._database = self._open()
+
+    def _open(self) -> Any:
         # The thread that works is another one than the thread that makes and closes it.
-        self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.executescript(_SCHEMA)
+        database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
+        database.execute("PRAGMA journal_mode=WAL")
+        database.executescript(SCHEMA)
+        return database
+
+    def _run(self, sql: str, values: Sequence[object]) -> None:
+        self._database.execute(sql, values)
 
     def close(self) -> None:
         """Close the database; the files stay."""
@@ -134,12 +142,12 @@ class World:
         if table != "job_videos":
             values |= {"created_at": self._now(), "updated_at": self._now()}
         names, marks = ", ".join(values), ", ".join("?" * len(values))
-        self._database.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
+        self._run(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
 
     def claim(self, asset: Asset, feature: str, path: Path | None) -> None:
         """Record where an artifact is, or that there is none."""
         table, key = ("video_frames", "frame_id") if asset.is_frame else ("product_images", "img_id")
-        self._database.execute(
+        self._run(
             f"UPDATE {table} SET {COLUMNS[feature]} = ?, updated_at = ? WHERE {key} = ?",
             (None if path is None else str(path), self._now(), asset.id),
         )
@@ -147,9 +155,7 @@ class World:
     def set_phase(self, job_id: str, phase: str) -> None:
         """Move a job to a phase."""
         self.phases[job_id] = phase
-        self._database.execute(
-            "UPDATE jobs SET phase = ?, updated_at = ? WHERE job_id = ?", (phase, self._now(), job_id)
-        )
+        self._run("UPDATE jobs SET phase = ?, updated_at = ? WHERE job_id = ?", (phase, self._now(), job_id))
 
     def _now(self) -> str:
         return self.clock().isoformat(timespec="microseconds")
@@ -194,7 +200,7 @@ def make_world(directory: Path, seed: int = 7) -> World:
     """Six products, four videos and their rows below ``directory``; the first job is about half done."""
     world = World(directory / "data", directory / "pipeline.db")
     try:
-        _fill(world, random.Random(seed))
+        fill(world, seed)
     except BaseException:
         world.close()
         raise
@@ -206,7 +212,9 @@ def videos() -> tuple[str, ...]:
     return tuple(_VIDEOS)
 
 
-def _fill(world: World, chance: random.Random) -> None:
+def fill(world: World, seed: int = 7) -> None:
+    """Put the first files and rows into an empty world."""
+    chance = random.Random(seed)
     for job_id, phase in JOBS.items():
         world.insert("jobs", job_id=job_id, phase=phase)
     for product_id, (job_id, title) in _PRODUCTS.items():
