@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from scanner.claims import NO_CLAIMS, ClaimTable, Key
@@ -27,6 +27,7 @@ from scanner.resolve import (
     Disagreement,
     Evidence,
     Found,
+    Outcome,
     Resolved,
     Rules,
     chosen,
@@ -40,6 +41,9 @@ _COLUMNS = (
     "asset, scope, listed, owner, has, checks, ts, image, segment, embedding, keypoints, others,"
     " image_mtime, image_updated, updated"
 )
+_OTHER_ID = "\0"
+"""Stands before a key under which an artifact would lie if the asset had the id that its path gives."""
+_ALL_PENDING = 0b01010101
 Naming = Mapping[str, list[tuple[AssetType, str, Feature]]]
 
 
@@ -338,9 +342,13 @@ class AssetTable:
             if not told:
                 keys.update(wanted)
             found.append(self._artifacts((type, id), feature, claims[feature], wanted, loose))
-        owner = row.owner_id if row is not None and row.owner_id is not None else None
+        found = [self._judged((type, id), feature, found[feature]) for feature in Feature]
+        keys.update(self._other_keys((type, id), names))
+        owner = row.owner_id if row is not None else None
         if owner is None and names is not None:
             owner = names.owner_id
+        elif row is None and names is None:
+            owner = self._owner_by_artifacts(found)
         evidence = Evidence(
             type,
             id,
@@ -350,7 +358,7 @@ class AssetTable:
             owner,
             names.timestamp if names else None,
             *self._competition((type, id), claims, naming),
-            self.recorded[type],
+            recorded=self.recorded[type],
         )
         return _Case((type, id), before, evidence, frozenset(keys))
 
@@ -411,6 +419,40 @@ class AssetTable:
                     found[path] = Found(path, state)
         return list(found.values())
 
+    def _other_keys(self, key: Key, names: ImageNames | None) -> Iterator[str]:
+        """What would be looked for under the id that the image's path gives, where its row has another one.
+
+        The asset does not use such a file, but its image is there: it is nobody's orphan. The keys stand
+        apart from those of files that are used.
+        """
+        if names is None or names.asset_id is None or names.asset_id == key[1]:
+            return
+        for feature in ARTIFACTS:
+            for wanted in self._layout.artifact_keys(key[0], feature, names.asset_id, None):
+                yield _OTHER_ID + wanted
+
+    def _owner_by_artifacts(self, found: Sequence[Sequence[Found]]) -> str | None:
+        """The product or video that the artifacts' own paths name, where nothing else names one."""
+        for file in chain.from_iterable(found[1:]):
+            for place in self._placements(file.path):
+                if place.owner_id is not None:
+                    return place.owner_id
+        return None
+
+    def _judged(self, key: Key, feature: Feature, found: list[Found]) -> list[Found]:
+        """The files with the outcome that is this asset's, where each use of a file has one of its own."""
+        if not any(candidate.state.verdict == Outcome.BY_USE for candidate in found):
+            return found
+        row = self._db.execute(
+            "SELECT hash, outcome FROM details WHERE type=? AND id=? AND feature=?", (*key, feature)
+        ).fetchone()
+        return [
+            file
+            if file.state.verdict != Outcome.BY_USE
+            else file._replace(state=file.state._replace(verdict=_outcome(row, file.path)))
+            for file in found
+        ]
+
     def _instances(self, key: str) -> Iterator[Found]:
         """The files that a key stands for, by the order of extensions and then by path."""
         if is_exact(key):
@@ -454,8 +496,10 @@ class AssetTable:
             if claim is None or claim.path is None:
                 continue
             others = [(type, id, as_) for type, id, as_ in naming.get(claim.path, ()) if (type, id) != key]
-            if others and self._tree.state(claim.path) is not None:
-                shared.append(feature)
+            state = self._tree.state(claim.path) if others else None
+            if state is not None:
+                if state.size:
+                    shared.append(feature)
                 images = [(id, type) for type, id, as_ in others if as_ is Feature.IMAGE]
                 if feature is Feature.IMAGE and images and min(images) < (key[1], key[0]):
                     rivals = tuple(id for id, _ in images)
@@ -464,33 +508,58 @@ class AssetTable:
     # --- artifacts without an image ----------------------------------------------------------------
 
     def _without_adopted(self, case: _Case) -> _Case:
-        """Leave out artifacts that belong to another asset, for one whose image is not there."""
+        """Leave out artifacts that belong to another asset, for one whose image is not there.
+
+        One that an asset with an image has is no orphan, whoever claims it: to remove it would harm that one.
+        """
         found = list(case.evidence.found)
         if not any(found[1:]):
             return case
+        lent = []
         for feature in ARTIFACTS:
-            found[feature] = [f for f in found[feature] if not self._adopted(case, feature, f.path)]
-        evidence = dataclasses.replace(case.evidence, found=found)
+            claim = case.evidence.claims[feature]
+            claimed = claim.path if claim is not None else None
+            found[feature] = [f for f in found[feature] if not self._adopted(case, f.path, claimed)]
+            left = {f.path for f in case.evidence.found[feature]} - {f.path for f in found[feature]}
+            if claimed in left:
+                lent.append(feature)
+        evidence = dataclasses.replace(case.evidence, found=found, lent=lent)
         return _Case(case.key, case.before, evidence, case.keys)
 
-    def _adopted(self, case: _Case, feature: Feature, path: str) -> bool:
-        claim = case.evidence.claims[feature]
-        if claim is not None and claim.path == path:
-            return False
+    def _adopted(self, case: _Case, path: str, claimed: str | None) -> bool:
         places = self._placements(path)
         hashes = {path_hash(path), *(path_hash(place.key) for place in places)}
+        by_other_id = {path_hash(_OTHER_ID + place.key) for place in places} if path != claimed else set()
         holders = self._db.execute(
-            "SELECT a.type, a.id, a.listed, c.row IS NOT NULL FROM expected JOIN assets a USING(asset)"
-            " LEFT JOIN claims c ON c.type=a.type AND c.id=a.id"
+            "SELECT a.type, a.id, a.listed, c.row IS NOT NULL, 0, hash FROM expected"
+            " JOIN assets a USING(asset) LEFT JOIN claims c ON c.type=a.type AND c.id=a.id"
             " WHERE hash IN (SELECT value FROM json_each(?))"
-            " UNION SELECT a.type, a.id, a.listed, 1 FROM named JOIN claims USING(row)"
+            " UNION SELECT a.type, a.id, a.listed, 1, 1, hash FROM named JOIN claims USING(row)"
             " JOIN assets a USING(type, id) WHERE hash=?",
-            (json.dumps(list(hashes)), path_hash(path)),
+            (json.dumps([*hashes, *by_other_id]), path_hash(path)),
         ).fetchall()
         holders += self._told_holders(path, places)
-        recorded = case.evidence.row is not None
-        others = [row for row in holders if (row[0], row[1]) != case.key]
-        return any(listed or (has_row and not recorded) for _, _, listed, has_row in others)
+        others = [
+            (listed, row and value not in by_other_id, claims)
+            for type, id, listed, row, claims, value in holders
+            if (type, id) != case.key
+        ]
+        if any(listed for listed, _, _ in others):
+            return True
+        if path == claimed:
+            return False
+        if any(claims for _, _, claims in others):
+            return True
+        keys = [self._key_of(place, path) for place in places]
+        if case.evidence.row is not None:
+            recorded = [key for key in keys if self._claims.rows(key[0], [key[1]])]
+            return case.key in recorded[1:]
+        if any(row for _, row, _ in others):
+            return True
+        if keys and keys[0] != case.key:
+            self.mark(keys[0], path)
+            return True
+        return False
 
     def _told_holders(self, path: str, places: Sequence[Placement]) -> list[tuple[Any, ...]]:
         """Assets whose own id the path gives, if their image looks for it there."""
@@ -507,7 +576,7 @@ class AssetTable:
             names = self._layout.image_names(key[0], row[4])
             wanted = self._layout.artifact_keys(key[0], place.feature, key[1], names and names.names)
             if place.key in wanted:
-                holders.append(row[:4])
+                holders.append((*row[:4], 0, None))
         return holders
 
     # --- writing -----------------------------------------------------------------------------------
@@ -520,6 +589,7 @@ class AssetTable:
         updates: list[tuple[object, ...]] = []
         expected: list[tuple[int, int]] = []
         moves: dict[str, list[tuple[int | None, int | None]]] = {}
+        handed: set[str] = set()
         for case in cases:
             owner = case.evidence.owner
             scope = scopes[owner] if owner is not None else none
@@ -543,8 +613,11 @@ class AssetTable:
             self._count(type, before, Record(number, scope, after), moves)
             if not case.fresh:
                 expected.extend((value, number) for value in self._new_keys(case, before))
-                self._hand_over(case, after)
+                handed.update(self._hand_over(case, after))
+                self._mark_other_id(case, after)
+                self._judge_anew(case, after)
         self._flush(inserts, updates, expected)
+        self._mark_claiming(handed)
         self._owners.adjust(type, moves)
         return bool(inserts or updates or moves)
 
@@ -593,11 +666,12 @@ class AssetTable:
         names = self._layout.image_names(key[0], image)
         if self._is_told(key, names):
             return set()
-        return {
-            path_hash(wanted)
+        wanted = {
+            wanted
             for feature in ARTIFACTS
             for wanted in self._layout.artifact_keys(key[0], feature, key[1], names and names.names)
         }
+        return {path_hash(text) for text in wanted.union(self._other_keys(key, names))}
 
     def _delete(self, case: _Case, moves: dict[str, list[tuple[int | None, int | None]]]) -> None:
         before = case.before
@@ -611,11 +685,14 @@ class AssetTable:
         self._unlisted -= not before.resolved.listed
         self._count(case.key[0], before, None, moves)
 
-    def _hand_over(self, case: _Case, after: Resolved) -> None:
-        """An asset has appeared or gone: artifacts that it shares with others are theirs to look at again."""
+    def _hand_over(self, case: _Case, after: Resolved) -> list[str]:
+        """An asset has appeared or gone: artifacts that it shares with others are theirs to look at again.
+
+        Returns the paths of those that other rows may claim.
+        """
         was = case.before is not None and case.before.resolved.listed
         if was == after.listed:
-            return
+            return []
         paths = [found.path for candidates in case.evidence.found[1:] for found in candidates]
         hashes: set[int] = set()
         for path in paths:
@@ -631,6 +708,49 @@ class AssetTable:
         if hashes:
             self._mark_expecting(hashes)
             self._marked.pop(case.key, None)
+        return paths if self._unlisted else []
+
+    def _mark_claiming(self, paths: Collection[str]) -> None:
+        """Mark the assets without an image whose rows claim files that have changed hands."""
+        if not paths:
+            return
+        claiming: dict[Key, str] = {}
+        for path, namers in self._claims.naming(paths).items():
+            claiming.update(((type, id), path) for type, id, _ in namers)
+        for type in AssetType:
+            ids = [id for kind, id in claiming if kind is type]
+            rows = self._db.execute(
+                "SELECT id FROM assets"
+                " WHERE type=? AND id IN (SELECT value FROM json_each(?)) AND NOT listed",
+                (type, json.dumps(ids)),
+            )
+            for (id,) in rows.fetchall():
+                self.mark((type, id), claiming[type, id])
+
+    def _mark_other_id(self, case: _Case, after: Resolved) -> None:
+        """An image has come under an id, or left it: the id that its path gives may gain orphans or lose."""
+        before = case.before.resolved if case.before is not None else None
+        for resolved, other in ((before, after), (after, before)):
+            if resolved is None or resolved.image is None or not resolved.listed:
+                continue
+            if other is not None and other.listed and other.image == resolved.image:
+                return
+            names = self._layout.image_names(case.key[0], resolved.image)
+            if names is not None and names.asset_id not in (None, case.key[1]):
+                self.mark((case.key[0], names.asset_id))
+
+    def _judge_anew(self, case: _Case, after: Resolved) -> None:
+        """A file that was judged for another asset, or as another feature, is judged once more by all."""
+        if not after.listed or not after.checks & ~_ALL_PENDING:
+            return
+        before = case.before.resolved if case.before is not None and case.before.resolved.listed else None
+        for feature in Feature:
+            path = after.file(feature)
+            if path is None or (before is not None and before.file(feature) == path):
+                continue
+            if (after.checks >> (2 * feature)) & 3 in (CheckState.CHECKED, CheckState.UNCHECKED):
+                self._tree.set_verdict(path, None, Outcome.NONE)
+                self.mark_files([path])
 
     def _count(
         self,
@@ -655,6 +775,10 @@ class AssetTable:
             moves.setdefault(old[0], []).append((old[1], None))
         if new[0] is not None:
             moves.setdefault(new[0], []).append((None, new[1]))
+
+
+def _outcome(detail: tuple[int, int] | None, path: str) -> int:
+    return detail[1] if detail is not None and detail[0] == path_hash(path) else Outcome.NONE
 
 
 def _place(record: Record | None) -> tuple[str | None, int | None]:

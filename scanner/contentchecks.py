@@ -10,7 +10,7 @@ import heapq
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from scanner.checkpool import CheckPool
@@ -21,6 +21,7 @@ from scanner.pathhash import path_hash
 from scanner.records import AssetType, Feature
 from scanner.resolve import CheckState, Outcome
 from scanner.tree import State, split
+from scanner.users import Uses
 from scanner.verdicts import Identity, Status, Task, Verdict
 from scanner.worker import Worker
 
@@ -130,8 +131,7 @@ class ContentChecks:
         state = self._index.tree.state(path)
         if path in self._flying or path in self._later or state is None:
             return False
-        compared = feature in CHECKED_WITH_IMAGE and not self._is_shared(path)
-        image = self._image_of(key) if compared else None
+        image = self._image_of(key) if feature in CHECKED_WITH_IMAGE else None
         image_state = None if image is None else self._index.tree.state(image)
         tag = Tag(
             key,
@@ -149,11 +149,6 @@ class ContentChecks:
         self._pool.submit(task, tag)
         self._flying.add(path)
         return True
-
-    def _is_shared(self, path: str) -> bool:
-        """Whether several assets' rows claim the file: none of their images is the one to hold it against."""
-        namers = self._index.claims.naming([path]).get(path, ())
-        return len({(type, id) for type, id, _ in namers}) > 1
 
     def _image_of(self, key: Key) -> str | None:
         row = self._db.execute("SELECT image FROM assets WHERE type=? AND id=? AND listed", key).fetchone()
@@ -199,23 +194,39 @@ class ContentChecks:
         self.done += len(portion)
         return True
 
-    def _write(self, portion: Iterable[tuple[Tag, Verdict]], now: float) -> None:
+    def _write(self, portion: Sequence[tuple[Tag, Verdict]], now: float) -> None:
         judged = []
         wall = time.time_ns()
+        uses = self._index.users.of(tag.path for tag, _ in portion)
         for tag, verdict in portion:
             self._flying.discard(tag.path)
             if verdict.status is Status.VANISHED or not self._still(tag):
                 self._later[tag.path] = now + RETRY_SECONDS
                 self._worker.dirty.mark(*split(tag.path))
                 continue
-            if not self._index.tree.set_verdict(tag.path, _tuple(tag.identity), outcome_of(verdict)):
+            if not self._keep(tag, verdict, uses[tag.path]):
                 continue
-            self._index.findings.put_detail(tag.key, tag.feature, tag.path, _detail(tag, verdict))
             judged.append(tag.path)
             self._index.assets.mark(tag.key)
             if wall - max(tag.identity.mtime_ns, tag.identity.ctime_ns) < RECENT_NS:
                 heapq.heappush(self._again, (now + AGAIN_SECONDS, tag.key, tag.feature, tag.path))
         self._index.assets.mark_files(judged)
+
+    def _keep(self, tag: Tag, verdict: Verdict, uses: Uses) -> bool:
+        """Store a verdict; False where it is about a file, or an image, that the asset has no more.
+
+        Whoever uses the file instead has not been judged yet and is asked for in turn.
+        """
+        use = tag.key, tag.feature
+        if use not in uses or (tag.image is not None and tag.image != uses[use]):
+            return False
+        outcome = outcome_of(verdict)
+        stored = Outcome.BY_USE if len(uses) > 1 else outcome
+        if not self._index.tree.set_verdict(tag.path, _tuple(tag.identity), stored):
+            return False
+        detail = _detail(tag, verdict) if stored is Outcome.BY_USE or _says_more(verdict) else None
+        self._index.findings.put_detail(*use, tag.path, detail)
+        return True
 
     def _still(self, tag: Tag) -> bool:
         """Whether the image that a file was compared with is the one that is there."""
@@ -232,10 +243,13 @@ def outcome_of(verdict: Verdict) -> Outcome:
     return Outcome(int(verdict.status))
 
 
-def _detail(tag: Tag, verdict: Verdict) -> Detail | None:
+def _says_more(verdict: Verdict) -> bool:
+    """Whether there is anything to keep beside the outcome."""
+    return outcome_of(verdict) is not Outcome.OK or bool(verdict.warnings) or verdict.digest is not None
+
+
+def _detail(tag: Tag, verdict: Verdict) -> Detail:
     outcome = outcome_of(verdict)
-    if outcome is Outcome.OK and not verdict.warnings and verdict.digest is None:
-        return None
     digest = verdict.digest if outcome is Outcome.OK else None
     return Detail(path_hash(tag.path), outcome, verdict.detail, "; ".join(verdict.warnings), digest)
 

@@ -19,13 +19,14 @@ from scanner.explainasset import AssetTeller, files_of
 from scanner.explainfile import FileTeller, located
 from scanner.explainpatterns import pattern_lines
 from scanner.explainscope import MOST_ASSETS, Scope
+from scanner.findings import Detail
 from scanner.index import Index
 from scanner.listing import Lister, is_utf8
+from scanner.pathhash import path_hash
 from scanner.pipeline import Pipeline
 from scanner.queries import Queries
 from scanner.records import AssetItem, AssetType, Feature
 from scanner.resolve import Disagreement, Outcome
-from scanner.tree import split
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ class _Inquiry:
         self.config = config
         self.answer = answer
         self.found: dict[Key, list[Disagreement]] = {}
-        self.verdicts: dict[str, Verdict] = {}
+        self.verdicts: dict[tuple[Key, Feature], Verdict] = {}
         self.place = place
         self.database_read = bool(config.database.url)
 
@@ -219,16 +220,14 @@ class _Inquiry:
         files = files_of(self.index, key)
         for feature in Feature:
             path = files[feature]
-            if path is None or feature not in self.index.assets.rules.checks or path in self.verdicts:
+            if path is None or feature not in self.index.assets.rules.checks:
                 continue
-            verdict = self.verdicts[path] = self._verdict(feature, path, files[Feature.IMAGE])
+            verdict = self.verdicts[key, feature] = self._verdict(feature, path, files[Feature.IMAGE])
             if verdict.status is not Status.VANISHED:
                 outcome = Outcome.CORRUPT if verdict.status is Status.CORRUPT else Outcome(verdict.status)
-                folder, name = split(path)
-                self.index.db.execute(
-                    "UPDATE files SET verdict=? WHERE dir=? AND name=?",
-                    (outcome, self.index.tree.directory_id(folder), name),
-                )
+                detail = Detail(path_hash(path), outcome, verdict.detail, "; ".join(verdict.warnings), None)
+                self.index.tree.set_verdict(path, None, Outcome.BY_USE)
+                self.index.findings.put_detail(key, feature, path, detail)
 
     def _verdict(self, feature: Feature, path: str, image: str | None) -> Verdict:
         task = Task(

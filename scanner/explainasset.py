@@ -31,7 +31,7 @@ class AssetTeller:
         self,
         index: Index,
         scope: Scope,
-        verdicts: Mapping[str, Verdict],
+        verdicts: Mapping[tuple[Key, Feature], Verdict],
         config: Config,
         *,
         database_read: bool,
@@ -45,7 +45,7 @@ class AssetTeller:
 
     def lines(self, key: Key, found: Sequence[Disagreement]) -> list[str]:
         """The row, the choice for each feature, and the disagreements that were found."""
-        return [*self._row_lines(key), *self._choice_lines(key), *self._finding_lines(found)]
+        return [*self._row_lines(key), *self._choice_lines(key), *self._finding_lines(key, found)]
 
     def _row_lines(self, key: Key) -> Iterator[str]:
         if not self._database_read:
@@ -77,7 +77,7 @@ class AssetTeller:
                 yield f"{feature.wire}: no file is used"
             else:
                 reason = candidates.pop(used, "its path names the asset")
-                yield f"{feature.wire}: {used} is used: {reason}{self._judged(used)}"
+                yield f"{feature.wire}: {used} is used: {reason}{self._judged(key, feature, used)}"
             for path, reason in candidates.items():
                 yield f"{feature.wire}: not used: {path} ({reason}): {self._unused(key, path, used)}"
 
@@ -129,10 +129,10 @@ class AssetTeller:
             return f"the row of {others[0]} names it"
         return "another file goes before it (duplicate)" if used is not None else "it is something else"
 
-    def _judged(self, path: str) -> str:
+    def _judged(self, key: Key, feature: Feature, path: str) -> str:
         state = self._index.tree.state(path)
         linked = ", through a symbolic link" if state is not None and state.flags & LINK else ""
-        verdict = self._verdicts.get(path)
+        verdict = self._verdicts.get((key, feature))
         if verdict is None:
             return linked
         detail = f" ({verdict.detail})" if verdict.detail else ""
@@ -141,9 +141,9 @@ class AssetTeller:
             text += f": not as {verdict.expectation} expects"
         return text
 
-    def _finding_lines(self, disagreements: Sequence[Disagreement]) -> Iterator[str]:
+    def _finding_lines(self, key: Key, disagreements: Sequence[Disagreement]) -> Iterator[str]:
         for found in disagreements:
             detail = found.detail
-            if not detail and found.path is not None and found.path in self._verdicts:
-                detail = self._verdicts[found.path].detail
+            if not detail and (key, found.feature) in self._verdicts:
+                detail = self._verdicts[key, found.feature].detail
             yield f"finding: {found.feature.wire} {found.kind.value}: {detail}"

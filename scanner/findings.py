@@ -350,7 +350,7 @@ class FindingTable:
                 self._drop(comparison.key, feature, detail)
             elif detail.hash != path_hash(path):
                 self._drop(comparison.key, feature, detail)
-                self._check_anew(comparison.key, path)
+                self._check_anew(comparison.key, feature, path)
             else:
                 valid[feature] = detail
         return valid
@@ -366,10 +366,14 @@ class FindingTable:
         for feature in CHECKED_WITH_IMAGE:
             path = _used(comparison, feature)
             if path is not None and check_state(comparison, feature) in JUDGED:
-                self._check_anew(comparison.key, path)
+                self._check_anew(comparison.key, feature, path)
 
-    def _check_anew(self, key: Key, path: str) -> None:
-        self._tree.set_verdict(path, None, 0)
+    def _check_anew(self, key: Key, feature: Feature, path: str) -> None:
+        state = self._tree.state(path)
+        if state is not None and state.verdict == Outcome.BY_USE:
+            self.put_detail(key, feature, path, None)
+        else:
+            self._tree.set_verdict(path, None, Outcome.NONE)
         self._assets.mark(key)
 
     def _from_content(self, comparison: Comparison, valid: dict[Feature, Detail]) -> list[Disagreement]:

@@ -100,7 +100,7 @@ class FreshAssets:
             return None
         owner = names.owner_id if row is None or row.owner_id is None else row.owner_id
         found = [[] if piece is None else [piece.found] for piece in pieces]
-        return Evidence(type, id, row, claims, found, owner, names.timestamp, (), (), recorded)
+        return Evidence(type, id, row, claims, found, owner, names.timestamp, recorded=recorded)
 
     def _looked_for(self, key: Key, pieces: Pieces, names: Mapping[str, str]) -> bool:
         """Whether the image looks for its artifacts where they are: two ids may read alike."""

@@ -32,6 +32,7 @@ from scanner.records import Entry, Feature
 from scanner.resolve import Disagreement, Rules
 from scanner.rows import SinkItem
 from scanner.tree import UNMATCHED, Census, Changes, Tree, first_folder, kind_flags, kind_of
+from scanner.users import FileUsers
 
 Totals = Counter[tuple[int, str]]
 """The counters over all jobs, by the type of asset and the counter's name."""
@@ -116,6 +117,7 @@ class Index:
             rules_of(config),
             self._compare,
         )
+        self.users = FileUsers(self.db, self.claims, self._classify)
         self._told = compared
         self.findings = FindingTable(self.db, self.tree, self.assets, self.owners.counts, config.verify)
         self.mirror = Mirror(self.db, self.tree, self.claims, self.owners, self.assets)

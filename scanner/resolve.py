@@ -20,12 +20,17 @@ CORRUPT_SHIFT = 3
 
 
 class Outcome(IntEnum):
-    """What is stored of a content check. The ones from DIM on fail one expectation that can be configured."""
+    """What is stored of a content check. The ones from DIM on fail one expectation that can be configured.
+
+    ``BY_USE`` stands with a file that several assets use, or one as several features: each use has an
+    outcome of its own, among the details.
+    """
 
     NONE = 0
     OK = 1
     CORRUPT = 2
     UNCHECKED = 3
+    BY_USE = 4
     EMBEDDING_DIM = 10
     EMBEDDING_DTYPE = 11
     KEYPOINTS_COLUMNS = 12
@@ -62,7 +67,9 @@ class Evidence:
 
     ``claims`` and ``found`` are indexed by Feature. ``found`` holds candidates in order of preference,
     files of size 0 included; ``claims`` is None for a feature that no row names. ``rivals`` are rows that
-    name the same image file. ``recorded`` are the features that the row's table has a column for.
+    name the same image file, ``shared`` the features whose file another row claims too, ``lent`` those whose
+    claimed file is an asset's that is listed, which this one is not. ``recorded`` are the features that the
+    row's table has a column for.
     """
 
     type: AssetType
@@ -74,6 +81,7 @@ class Evidence:
     timestamp: float | None = None
     rivals: Sequence[str] = ()
     shared: Sequence[Feature] = ()
+    lent: Sequence[Feature] = ()
     recorded: frozenset[Feature] = frozenset(Feature)
 
 
@@ -103,6 +111,10 @@ class Resolved(NamedTuple):
     image_mtime: int | None
     image_updated: int | None
     updated: int | None
+
+    def file(self, feature: Feature) -> str | None:
+        """The path of the file that is used, corrupt or not."""
+        return (self.image, self.segment, self.embedding, self.keypoints)[feature]
 
 
 class Disagreement(NamedTuple):
@@ -234,7 +246,7 @@ def _about_place(feature: Feature, evidence: Evidence, rules: Rules) -> list[Dis
     if used is None and found:
         detail = "the file has size 0"
         return [Disagreement(feature, Kind.EMPTY, found[0].path, raw, detail)]
-    if not rules.database:
+    if not rules.database or feature in evidence.lent:
         return []
     if claim is not None and used is None:
         if _lost_to_rival(feature, evidence):
@@ -268,20 +280,23 @@ def _unrecorded(feature: Feature, evidence: Evidence) -> bool:
 def _about_content(
     feature: Feature, evidence: Evidence, rules: Rules, image: Found | None
 ) -> list[Disagreement]:
-    """Is the file that is used good: corrupt, stale, orphan."""
+    """Is the file that is used good: corrupt, stale, orphan.
+
+    An artifact without an image is an orphan and no more: content is judged for assets that are listed.
+    """
     used = chosen(evidence.found[feature])
     if used is None:
         return []
     claim = evidence.claims[feature]
     raw = claim.raw if claim else None
     result = []
+    if image is None:  # there is nothing to hold the content against
+        return [Disagreement(feature, Kind.ORPHAN, used.path, raw, "the image is not on disk")]
     if is_corrupt(used.state, rules.excused):
         result.append(Disagreement(feature, Kind.CORRUPT, used.path, raw, ""))
     if feature is Feature.IMAGE:
         return result
-    if image is None:
-        result.append(Disagreement(feature, Kind.ORPHAN, used.path, raw, "the image is not on disk"))
-    elif image.state.mtime_ns - used.state.mtime_ns > rules.stale_ns:
+    if image.state.mtime_ns - used.state.mtime_ns > rules.stale_ns:
         seconds = (image.state.mtime_ns - used.state.mtime_ns) / 1e9
         detail = f"{seconds:.1f} s older than the image {image.path}"
         result.append(Disagreement(feature, Kind.STALE, used.path, raw, detail))

@@ -52,7 +52,11 @@ Readings, where the specification can be read in more than one way:
 - ``outside`` replaces ``missing``, ``misplaced`` and ``unrecorded``; whether ``corrupt``, ``stale``,
   ``empty`` and ``duplicate`` of the file that a pattern found remain is open.
 - An artifact of an asset without an image is an ``orphan``, claimed or not, and no ``misplaced`` or
-  ``unrecorded`` (open). An empty one is at most ``empty`` (open).
+  ``unrecorded`` (open). An empty one is at most ``empty`` (open). It is none where an asset that is there
+  has it, or where it is named by the id that an image's path gives while that image's row gives another.
+- An orphan's product or video, where there is no row and no image, is what its own path names.
+- Embeddings are identical where their numbers are, with or without the header of an .npy.
+- Of equally literal patterns of both kinds, frames take a file before products.
 - A further file of size 0 is no duplicate; whether one that another asset uses is one is open, and so
   is whether an orphan is also ``corrupt``.
 - A file that two rows claim is ``suspect`` for each of the claims.

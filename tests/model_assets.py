@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 FRAME = "video_frame"
 PRODUCT = "product_image"
 KINDS = (PRODUCT, FRAME)
+TAKERS = (FRAME, PRODUCT)  # the order in which equally literal patterns take a file
 ARTIFACTS = ("segment", "embedding", "keypoints")
 TABLES = {FRAME: "video_frames", PRODUCT: "product_images"}
 ID_COLUMNS = {FRAME: "frame_id", PRODUCT: "img_id"}
@@ -368,6 +369,7 @@ class Asset:
     row: Row | None
     names: dict[str, str]
     files: dict[str, Candidates]
+    found_owner: str | None = None
 
     @property
     def listed(self) -> bool:
@@ -375,10 +377,10 @@ class Asset:
 
     @property
     def owner(self) -> str | None:
-        """The product or video that its row, or else its path, names."""
+        """The product or video that its row, else its path, else its orphaned artifact's path, names."""
         if self.row is not None and self.row.owner is not None:
             return self.row.owner
-        return self.names.get(OWNERS[self.kind])
+        return self.names.get(OWNERS[self.kind]) or (self.found_owner if self.row is None else None)
 
     def claim(self, feature: str) -> Claim | None:
         return self.row.claims.get(feature) if self.row else None
@@ -428,7 +430,7 @@ class Assets:
         """The patterns that match, the one that takes the file first."""
         if path not in self._matching:
             hits = [pattern for pattern in self.patterns if pattern.match(path) is not None]
-            hits.sort(key=lambda p: (-p.literals, p.feature != "image", KINDS.index(p.kind), p.position))
+            hits.sort(key=lambda p: (-p.literals, p.feature != "image", TAKERS.index(p.kind), p.position))
             self._matching[path] = hits
         return self._matching[path]
 
@@ -526,16 +528,19 @@ class Assets:
                 if claim and claim.path in self.disk.files and claim.path not in self.taken:
                     self.orphans.setdefault((*asset.key, feature), []).append(claim.path or "")
         claimed = {path for paths in self.orphans.values() for path in paths}
+        there = [asset for asset in self.all.values() if asset.listed]
+        called = {(asset.kind, self._template(asset.kind, asset.names)) for asset in there}
         for path in sorted(self.disk.files.keys() - self.taken - claimed):
             owner = self._orphan_of(path)
-            if owner:
+            if owner and owner[:2] not in called:  # else its image is there, whatever id its row gives it
                 kind, key, feature, names = owner
-                self.asset(kind, key, names)
+                asset = self.asset(kind, key, names)
+                asset.found_owner = asset.found_owner or names.get(OWNERS[kind])
                 self.orphans.setdefault((kind, key, feature), []).append(path)
 
     def _orphan_of(self, path: str) -> tuple[str, str, str, dict[str, str]] | None:
-        options = [pattern for kind in KINDS for pattern in self.takers(path, kind)]
-        options.sort(key=lambda p: (self._lost_row(p, path) is None, -p.literals, KINDS.index(p.kind)))
+        options = [pattern for kind in TAKERS for pattern in self.takers(path, kind)]
+        options.sort(key=lambda p: (self._lost_row(p, path) is None, -p.literals, TAKERS.index(p.kind)))
         for pattern in options:
             names = pattern.match(path) or {}
             row = self._lost_row(pattern, path)

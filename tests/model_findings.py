@@ -223,7 +223,7 @@ class Findings:
         for asset in self.answers.listed:
             path = self.answers.good(asset, "embedding")
             if path is not None:
-                groups.setdefault(Path(self.disk.root, path).read_bytes(), []).append(asset)
+                groups.setdefault(_values(Path(self.disk.root, path).read_bytes()), []).append(asset)
         for group in groups.values():
             for asset in group if len(group) > 3 else ():
                 yield self._made(asset, "embedding", "suspect", asset.files["embedding"].used)
@@ -269,6 +269,13 @@ class Findings:
             return False
         prefix = self._strange_prefix(claim)
         return prefix is not None and (finding.asset_type, finding.feature, prefix) in self.unmounted
+
+
+def _values(content: bytes) -> bytes:
+    """The bytes of an embedding's numbers, without the header of an .npy."""
+    if not content.startswith(b"\x93NUMPY\x01"):
+        return content
+    return content[10 + int.from_bytes(content[8:10], "little") :]
 
 
 def misconfigured(answers: Answers) -> dict[str, str]:

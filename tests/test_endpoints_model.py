@@ -35,18 +35,8 @@ CASES = (
     ("flat", "sqlite", False),
     ("beside", "sqlite", False),
     ("claims", "postgres", False),
-    pytest.param(
-        "default",
-        "postgres",
-        True,
-        marks=pytest.mark.xfail(reason="a mask that two rows claim is judged against one image only"),
-    ),
-    pytest.param(
-        "flat",
-        "sqlite",
-        True,
-        marks=pytest.mark.xfail(reason="whether an artifact is an orphan whose image another row owns"),
-    ),
+    ("default", "postgres", True),
+    ("flat", "sqlite", True),
     ("several", None, True),
 )
 REPOSITORY = Path(__file__).parent.parent

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from scanner.records import AssetType, Feature, FindingItem, Kind, Page, Verific
 from scanner.settling import Settling
 from web.demoworld import World
 
-DEADLINE = 60.0
+DEADLINE = 30.0
 ORDER = Page(1000, 0, "asset_id", descending=False)
 
 
@@ -76,6 +78,13 @@ class Site:
         values = {"img_id": f"p_img_{name}", "product_id": "p", "local_path": str(path)}
         self.world.insert("product_images", **(values | columns))
 
+    def claim(self, name: str, **columns: object) -> None:
+        """What the row of an image says from now on."""
+        with closing(sqlite3.connect(self.world.path)) as connection, connection:
+            for column, value in (columns | {"updated_at": datetime.now(UTC).isoformat()}).items():
+                statement = f"UPDATE product_images SET {column}=? WHERE img_id=?"
+                connection.execute(statement, (value, f"p_img_{name}"))
+
     @property
     def config(self) -> Config:
         """The sidecar's configuration."""
@@ -106,8 +115,19 @@ def drive(inspection: Inspection, done: Callable[[], bool]) -> None:
     """Let it work until a condition holds."""
     end = time.monotonic() + DEADLINE
     while not done():
-        assert time.monotonic() < end, "it did not get there in time"
+        assert time.monotonic() < end, f"it did not get there in time: {inspection.verifier.waiting=}"
         inspection.step()
+
+
+def reach(
+    inspection: Inspection, queries: Queries, expected: set[tuple[str, str, str]], job: str | None = None
+) -> None:
+    """Let it work until exactly these findings are published."""
+    end = time.monotonic() + DEADLINE
+    while not inspection.done or report(queries, job).total != len(expected):
+        assert time.monotonic() < end, kinds(published(queries)) ^ expected
+        inspection.step()
+    assert kinds(published(queries, job)) == expected
 
 
 def hurry(inspection: Inspection, done: Callable[[], bool]) -> None:
@@ -205,6 +225,97 @@ def test_each_kind_is_found_and_no_other(site: Site) -> None:
     assert by_id["p_img_missing"].job_id == "j"
     assert "picture" in by_id["p_img_corrupt"].detail
     assert by_id["p_img_misplaced"].path == "products/p/misplaced/seg.png"
+
+
+def test_a_mask_that_two_rows_claim_is_held_against_the_image_of_each(site: Site) -> None:
+    shared = str(site.mask("products/p/shared.png"))
+    site.product_image("fits", seg_mask_path=shared)
+    site.product_image("larger", seg_mask_path=shared)
+    site.image("products/p/larger.png", (16, 12))
+    suspects = {("p_img_fits", "segment", "suspect"), ("p_img_larger", "segment", "suspect")}
+    wrong = {("p_img_larger", "segment", "corrupt")}
+    with site.looked() as (inspection, queries):
+        inspection.worker.settling = Settling(0.0)
+        found = published(queries)
+        assert kinds(found) == suspects | wrong
+        assert {item.detail for item in found if item.kind is Kind.CORRUPT} == {"mask is 8x6, image is 16x12"}
+        summary = queries.summary("j")
+        assert summary is not None
+        assert summary.product_images.segment == 1
+        site.image("products/p/larger.png")
+        inspection.worker.dirty.mark("products/p", "larger.png")
+        reach(inspection, queries, suspects)
+        site.image("products/p/fits.png", (16, 12))
+        inspection.worker.dirty.mark("products/p", "fits.png")
+        wrong = {("p_img_fits", "segment", "corrupt")}
+        reach(inspection, queries, suspects | wrong)
+
+
+def test_a_file_is_judged_anew_when_another_row_claims_it_too(site: Site) -> None:
+    """A mask that has been found good for one image says nothing of another one."""
+    mask = str(site.mask("products/p/first/seg.png"))
+    site.product_image("first", seg_mask_path=mask)
+    site.product_image("second")
+    site.image("products/p/second.png", (16, 12))
+    with site.looked() as (inspection, queries):
+        assert published(queries) == []
+        site.claim("second", seg_mask_path=mask)
+        drive(inspection, lambda: report(queries).total == 3 and inspection.done)
+        assert kinds(published(queries)) == {
+            ("p_img_first", "segment", "suspect"),
+            ("p_img_second", "segment", "suspect"),
+            ("p_img_second", "segment", "corrupt"),
+        }
+
+
+def test_a_file_that_is_claimed_as_two_features_is_judged_as_each(site: Site) -> None:
+    mask = str(site.mask("products/p/0/seg.png"))
+    site.product_image("0", seg_mask_path=mask)
+    site.product_image("1", kp_blob_path=mask)
+    assert kinds(site.findings()) == {
+        ("p_img_0", "segment", "suspect"),
+        ("p_img_1", "keypoints", "suspect"),
+        ("p_img_1", "keypoints", "corrupt"),
+    }
+
+
+def test_an_artifact_whose_image_has_another_id_by_its_row_is_no_orphan(site: Site) -> None:
+    """Its image is on disk; to remove the artifact as an orphan would be a mistake."""
+    (site.base / "config.toml").write_text('[layout.products]\nsegment = ["masks/{id}.png"]\n')
+    row = {"product_id": "p", "local_path": str(site.image("products/p/0.png"))}
+    site.mask("masks/p_img_0.png")
+    site.mask("masks/p_img_1.png")
+    site.world.insert("product_images", img_id="own", **row)
+    with site.looked() as (inspection, queries):
+        orphans = {("p_img_1", "segment", "orphan")}
+        assert kinds(published(queries)) == orphans
+        (site.root / "products/p/0.png").unlink()
+        inspection.worker.dirty.mark("products/p", "0.png")
+        missing = {("own", "image", "missing"), ("p_img_0", "segment", "orphan")}
+        reach(inspection, queries, orphans | missing)
+        site.image("products/p/0.png")
+        inspection.worker.settling = Settling(0.0)
+        inspection.worker.dirty.mark("products/p", "0.png")
+        reach(inspection, queries, orphans)
+
+
+def test_an_artifact_that_an_image_has_is_no_orphan_of_another_row(site: Site) -> None:
+    """A row whose image is gone may claim what is another one's: that one would be harmed."""
+    site.product_image("0")
+    mask = str(site.mask("products/p/0/seg.png"))
+    site.claim("0", seg_mask_path=mask)
+    gone = {"product_id": "p", "local_path": str(site.root / "products/p/gone.png"), "seg_mask_path": mask}
+    site.world.insert("product_images", img_id="gone", **gone)
+    rest = {("gone", "image", "missing"), ("gone", "segment", "suspect")}
+    with site.looked() as (inspection, queries):
+        assert kinds(published(queries)) == rest | {("p_img_0", "segment", "suspect")}
+        (site.root / "products/p/0.png").unlink()
+        inspection.worker.dirty.mark("products/p", "0.png")
+        drive(inspection, lambda: report(queries).total == 6 and inspection.done)
+        assert {found for found in kinds(published(queries)) if found[2] == "orphan"} == {
+            ("p_img_0", "segment", "orphan"),
+            ("gone", "segment", "orphan"),
+        }
 
 
 def test_identical_embeddings_of_four_images_are_suspect(site: Site) -> None:
