@@ -3,7 +3,7 @@
 
 const VISIBLE_MS = 2000;
 const HIDDEN_MS = 30000;
-const SLOWEST_MS = 15000;
+const SLOWEST_MS = 6000;
 const TIMEOUT_MS = 10000;
 const KEPT = 300;
 

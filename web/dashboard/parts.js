@@ -125,11 +125,12 @@ export function textFilter(route, name, label, placeholder, list = null) {
     go(changed(route, { [name]: event.target.value.trim() }), replace);
   };
   return h(
-    "label",
+    "div",
     { class: "filter grow" },
-    h("span", null, label),
+    h("label", { for: `filter-${name}` }, label),
     h("input", {
       type: "search",
+      id: `filter-${name}`,
       name,
       placeholder,
       list,
@@ -151,12 +152,12 @@ export function textFilter(route, name, label, placeholder, list = null) {
 export function choiceFilter(route, name, label, options) {
   const current = route.params[name] ?? "";
   return h(
-    "label",
+    "div",
     { class: "filter" },
-    h("span", null, label),
+    h("label", { for: `filter-${name}` }, label),
     h(
       "select",
-      { name, on: { change: (event) => go(changed(route, { [name]: event.target.value })) } },
+      { id: `filter-${name}`, name, on: { change: (event) => go(changed(route, { [name]: event.target.value })) } },
       options.map(([value, text]) => h("option", { value, selected: value === current }, text)),
     ),
   );
