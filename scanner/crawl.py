@@ -59,7 +59,7 @@ class Crawl:
     def many(self) -> bool:
         """Whether the process should list what waits: so many wait, or it is at work already."""
         waiting = len(self._list) + len(self._portion)
-        return self.process.usable and (waiting >= MANY or len(self.process) > 0)
+        return len(self.process) > 0 or (self.process.usable and waiting >= MANY)
 
     def send(self) -> None:
         """Give the process what it can take."""

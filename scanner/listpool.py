@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from scanner.listing import Gone, Lister, Listing, Look, Unreadable
-from scanner.listworker import GONE, LISTED, SAME, pack, unpack
+from scanner.listworker import GONE, LISTED, SAME, Frames, pack
 from scanner.records import Entry
 from scanner.worklist import Task
 
@@ -21,7 +23,8 @@ BATCH = 256
 """How many directories make a request: enough to be worth a message."""
 IN_FLIGHT = 4 * BATCH
 IN_FLIGHT_BYTES = 48 * 1024
-"""All that is asked for fits into a pipe, so that no end ever waits for the other to read."""
+"""Enough that the process never waits for a request, so little that answers are not old when they come."""
+_CHUNK = 1 << 20
 RESTARTS = 3
 
 
@@ -47,7 +50,8 @@ class ListingProcess:
     asked for comes back from :meth:`lost`, and after a few deaths :attr:`usable` is False.
 
     A directory that is looked at otherwise while it is on its way is *overtaken*: what arrives is older
-    than what is known, and is left out.
+    than what is known, and is left out. Neither end waits for the other: what the pipe does not take is
+    sent by the next :meth:`receive`.
     """
 
     def __init__(self, lister: Lister) -> None:
@@ -56,11 +60,14 @@ class ListingProcess:
         self._number = 0
         self._flying: dict[str, tuple[int, Task]] = {}
         self._requests: dict[int, int] = {}  # the bytes of what has not been answered
+        self._unsent = bytearray()
+        self._frames = Frames()
+        self._lost: list[Task] = []
         self._deaths = 0
 
     def __len__(self) -> int:
-        """How many directories are on their way."""
-        return len(self._flying)
+        """How many directories are on their way, or were and have to be fetched from :meth:`lost`."""
+        return len(self._flying) + len(self._lost)
 
     def __contains__(self, directory: str) -> bool:
         """Whether the directory is on its way."""
@@ -90,8 +97,9 @@ class ListingProcess:
         request = (self._number, self._lister.generation, self._lister.roots, directories)
         payload = pack(request)
         self._requests[self._number] = len(payload)
+        self._unsent += payload
         try:
-            self._write(payload)
+            self._write()
         except OSError as error:
             self._died(error)
 
@@ -110,28 +118,26 @@ class ListingProcess:
 
     def receive(self, seconds: float) -> list[Seen]:
         """What has arrived, after waiting at most so long for it."""
-        if self._process is None or not self._readable(seconds):
-            return []
-        assert self._process.stdout is not None
         try:
-            number, answers = unpack(self._process.stdout)  # type: ignore[arg-type]
-        except EOFError as error:
+            answer = self._answer(time.monotonic() + seconds)
+        except (OSError, EOFError) as error:
             self._died(error)
             return []
+        if answer is None:
+            return []
+        number, answers = answer
         self._requests.pop(number, None)
         return list(self._current(number, answers))
 
     def lost(self) -> list[Task]:
-        """What was on its way when the process died; it has to be listed otherwise."""
-        if self._process is not None:
-            return []
-        lost = [task for _, task in self._flying.values()]
-        self._flying.clear()
+        """What was on its way when a process died; it has to be listed otherwise."""
+        lost, self._lost = self._lost, []
         return lost
 
     def close(self) -> None:
         """End the process; what is on its way is forgotten."""
         self._flying.clear()
+        self._lost.clear()
         self._end()
 
     def _current(self, number: int, answers: list[tuple[Any, ...]]) -> Iterator[Seen]:
@@ -142,48 +148,77 @@ class ListingProcess:
             del self._flying[answer[1]]
             yield Seen(_look(answer), flying[1])
 
-    def _write(self, payload: bytes) -> None:
-        sink = self._started()
-        sink.write(payload)
-        sink.flush()
-
-    def _started(self) -> BinaryIO:
+    def _write(self) -> None:
+        """Send as much as the pipe takes now."""
         if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "scanner.listworker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
-            assert self._process.stdin is not None
-            self._process.stdin.write(pack((self._lister.root, self._lister.ignore)))
-        assert self._process.stdin is not None
-        return self._process.stdin  # type: ignore[return-value]
-
-    def _readable(self, seconds: float) -> bool:
+            self._start()
         assert self._process is not None
-        assert self._process.stdout is not None
-        return bool(select.select([self._process.stdout], [], [], seconds)[0])
+        assert self._process.stdin is not None
+        try:
+            while self._unsent:
+                written = os.write(self._process.stdin.fileno(), self._unsent)
+                del self._unsent[:written]
+        except BlockingIOError:
+            return
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "scanner.listworker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+        self._unsent[:0] = pack((self._lister.root, self._lister.ignore))
+
+    def _answer(self, deadline: float) -> Any:
+        """The next answer, None if it has not come by then. Raises OSError, EOFError: no more will come."""
+        while self._process is not None:
+            answer = self._frames.take()
+            if answer is not None:
+                return answer
+            if not self._exchange(max(0.0, deadline - time.monotonic())):
+                return None
+        return None
+
+    def _exchange(self, seconds: float) -> bool:
+        """Read and write what can be; False if there was neither in time."""
+        assert self._process is not None
+        source, sink = self._process.stdout, self._process.stdin
+        assert source is not None
+        assert sink is not None
+        poll = select.poll()
+        poll.register(source, select.POLLIN)
+        if self._unsent:
+            poll.register(sink, select.POLLOUT)
+        ready = {number for number, _ in poll.poll(seconds * 1000)}
+        if source.fileno() in ready:
+            self._frames.add(os.read(source.fileno(), _CHUNK))
+        if sink.fileno() in ready:
+            self._write()
+        return bool(ready)
 
     def _died(self, error: Exception) -> None:
         self._deaths += 1
         LOG.warning("the listing process has ended (%s); its directories are listed again", error)
+        self._lost += [task for _, task in self._flying.values()]
+        self._flying.clear()
         self._end()
 
     def _end(self) -> None:
         process, self._process = self._process, None
         self._requests.clear()
+        self._unsent.clear()
+        self._frames = Frames()
         if process is None:
             return
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                _close(pipe.fileno(), pipe)
+                pipe.close()
         process.kill()
         process.wait()
-
-
-def _close(number: int, pipe: Any) -> None:
-    try:
-        pipe.close()
-    except BrokenPipeError:  # what was buffered for a process that has gone
-        LOG.debug("descriptor %d was closed with something unsent", number)
 
 
 def _look(answer: tuple[Any, ...]) -> Look | Same:

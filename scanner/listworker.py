@@ -8,6 +8,7 @@ knows nothing but what it is asked, writes nothing, and ends when its input does
 from __future__ import annotations
 
 import marshal
+import os
 import signal
 import struct
 import sys
@@ -37,6 +38,30 @@ def pack(value: Any) -> bytes:
     """A value as a frame."""
     payload = marshal.dumps(value, _VERSION)
     return LENGTH.pack(len(payload)) + payload
+
+
+class Frames:
+    """Puts frames together from what is read bit by bit."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        """What was read next. Raises EOFError for nothing: the other end of the pipe has gone."""
+        if not chunk:
+            raise EOFError("the other end of the pipe has gone")
+        self._received += chunk
+
+    def take(self) -> Any:
+        """The next whole frame's value, None if there is none yet."""
+        if len(self._received) < LENGTH.size:
+            return None
+        end = LENGTH.size + LENGTH.unpack_from(self._received)[0]
+        if len(self._received) < end:
+            return None
+        value = marshal.loads(self._received[LENGTH.size : end])
+        del self._received[:end]
+        return value
 
 
 def unpack(source: BinaryIO) -> Any:
@@ -96,8 +121,10 @@ def main() -> None:
                 lister.use_roots(roots)
             sink.write(pack((number, listed(lister, wanted))))
             sink.flush()
-    except (EOFError, BrokenPipeError):
+    except EOFError:
         return
+    except BrokenPipeError:  # nor can what is buffered be written when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())
 
 
 if __name__ == "__main__":

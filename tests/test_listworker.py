@@ -1,0 +1,215 @@
+"""What the listing process says about a directory, its fingerprints, and the frames that carry both."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scanner.listing import Lister, Listing, Look, Unreadable
+from scanner.listworker import (
+    GONE,
+    LENGTH,
+    LISTED,
+    SAME,
+    UNREADABLE,
+    Frames,
+    fingerprint,
+    listed,
+    pack,
+    unpack,
+)
+
+DEADLINE = 30.0
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 63), 1 << 63) | st.text() | st.binary(),
+    lambda inner: st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+class FakeLister(Lister):
+    """A lister to which some directories answer with an error, as a machine cannot be made to."""
+
+    def __init__(self, root: Path, errors: dict[str, int], names: dict[str, dict[str, int]]) -> None:
+        super().__init__(str(root), [])
+        self.use_roots(["frames"])
+        self._errors = errors
+        self._of_names = names
+
+    def look(self, directory: str, names: frozenset[str] | None = None) -> Look:
+        """As the real one, unless it is to fail."""
+        if directory in self._errors:
+            return Unreadable(directory, self._errors[directory])
+        look = super().look(directory, names)
+        if isinstance(look, Listing):
+            look.unreadable.update(self._of_names.get(directory, {}))
+        return look
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data root with one directory."""
+    (tmp_path / "frames" / "v").mkdir(parents=True)
+    (tmp_path / "frames" / "v" / "1.jpg").write_bytes(b"1")
+    (tmp_path / "frames" / "v" / "2.jpg").write_bytes(b"2")
+    return tmp_path
+
+
+def printed(root: Path) -> int:
+    """The fingerprint of the directory as it is now."""
+    lister = Lister(str(root), ["*.tmp"])
+    lister.use_roots(["frames"])
+    look = lister.look("frames/v")
+    assert isinstance(look, Listing)
+    return fingerprint(look)
+
+
+def rewrite_in_place(folder: Path) -> None:
+    """Other content of the same size, and the old mtime set back; the ctime tells."""
+    status = os.stat(folder / "1.jpg")
+    end = time.monotonic() + DEADLINE
+    while os.stat(folder / "1.jpg").st_ctime_ns == status.st_ctime_ns and time.monotonic() < end:
+        (folder / "1.jpg").write_bytes(b"x")
+        os.utime(folder / "1.jpg", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def replace_file(folder: Path) -> None:
+    """Another file of the same name, size and mtime."""
+    status = os.stat(folder / "1.jpg")
+    (folder / "new.tmp").write_bytes(b"1")
+    os.utime(folder / "new.tmp", ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.rename(folder / "new.tmp", folder / "1.jpg")
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "content of another size": lambda folder: (folder / "1.jpg").write_bytes(b"longer"),
+    "content rewritten in place": rewrite_in_place,
+    "a file replaced": replace_file,
+    "a file added": lambda folder: (folder / "3.jpg").write_bytes(b"3"),
+    "an empty file added": lambda folder: (folder / "3.jpg").touch(),
+    "a file removed": lambda folder: (folder / "1.jpg").unlink(),
+    "a file renamed": lambda folder: os.rename(folder / "1.jpg", folder / "0.jpg"),
+    "an mtime set back": lambda folder: os.utime(folder / "1.jpg", ns=(1, 1)),
+    "permissions changed": lambda folder: (os.utime(folder / "1.jpg"), os.chmod(folder / "1.jpg", 0o600)),
+    "a folder added": lambda folder: (folder / "1").mkdir(),
+    "a link added": lambda folder: (folder / "l.jpg").symlink_to("1.jpg"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_any_change_that_matters_changes_the_fingerprint(root: Path, change: str) -> None:
+    before = printed(root)
+    CHANGES[change](root / "frames" / "v")
+    assert printed(root) != before
+
+
+def test_what_is_ignored_changes_nothing(root: Path) -> None:
+    before = printed(root)
+    (root / "frames" / "v" / "x.tmp").write_bytes(b"x")
+    assert printed(root) == before
+    assert before
+
+
+def test_a_folder_in_place_of_a_file_is_another_fingerprint(root: Path) -> None:
+    before = printed(root)
+    (root / "frames" / "v" / "1.jpg").unlink()
+    (root / "frames" / "v" / "1.jpg").mkdir()
+    assert printed(root) != before
+
+
+def test_each_answer_says_what_was_found(root: Path) -> None:
+    lister = FakeLister(root, {"frames/eio": errno.EIO}, {})
+    known = printed(root)
+    wanted = [
+        ("frames/v", 0),
+        ("frames/v", known),
+        ("frames/v", known ^ 1),
+        ("frames/no", 0),
+        ("frames/eio", 1),
+    ]
+    answers = listed(lister, wanted)
+    assert [answer[0] for answer in answers] == [LISTED, SAME, LISTED, GONE, UNREADABLE]
+    assert [answer[1] for answer in answers] == [directory for directory, _ in wanted]
+    assert answers[4] == (UNREADABLE, "frames/eio", errno.EIO)
+
+
+def test_what_could_not_be_looked_at_as_a_whole_has_no_fingerprint(root: Path) -> None:
+    """Else the next look could be the same, although a name of it was never seen."""
+    known = printed(root)
+    lister = FakeLister(root, {}, {"frames/v": {"3.jpg": errno.EACCES}})
+    (answer,) = listed(lister, [("frames/v", known)])
+    assert answer[0] == LISTED
+    assert answer[8:10] == ({"3.jpg": errno.EACCES}, 0)
+
+
+@settings(max_examples=25)
+@given(st.lists(VALUES, max_size=5), st.integers(1, 40))
+def test_frames_are_put_together_from_any_bits(values: list[object], size: int) -> None:
+    stream = b"".join(pack(value) for value in values)
+    frames, taken = Frames(), []
+    for start in range(0, len(stream), size):
+        frames.add(stream[start : start + size])
+        while (value := frames.take()) is not None:
+            taken.append(value)
+    assert taken == [value for value in values if value is not None]
+
+
+@settings(max_examples=25)
+@given(VALUES)
+def test_a_frame_gives_back_the_value(value: object) -> None:
+    assert unpack(io.BytesIO(pack(value))) == value
+
+
+@settings(max_examples=25)
+@given(VALUES, st.integers(min_value=0))
+def test_a_frame_that_is_cut_off_is_the_end(value: object, cut: int) -> None:
+    frame = pack(value)
+    with pytest.raises(EOFError):
+        unpack(io.BytesIO(frame[: cut % len(frame)]))
+
+
+def test_nothing_read_is_the_end() -> None:
+    with pytest.raises(EOFError):
+        Frames().add(b"")
+
+
+def start() -> subprocess.Popen[bytes]:
+    """A process of its own, its pipes in our hands."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "scanner.listworker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("sent", [b"", b"\1", LENGTH.pack(100) + b"x"])
+def test_it_ends_quietly_when_its_input_does(sent: bytes) -> None:
+    process = start()
+    assert process.communicate(sent, DEADLINE) == (b"", b"")
+    assert process.returncode == 0
+
+
+def test_it_ends_quietly_when_nobody_reads_its_answers(root: Path) -> None:
+    process = start()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    process.stdin.write(pack((str(root), ("*.tmp",))))
+    process.stdin.write(pack((1, 1, ("frames",), [("frames/v", 0)])))
+    process.stdin.flush()
+    assert process.wait(DEADLINE) == 0
+    assert process.stderr.read() == b""
+    process.stdin.close()
+    process.stderr.close()
