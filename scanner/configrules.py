@@ -124,21 +124,31 @@ def database_url(url: str) -> Iterator[str]:
         return
     if not separator or scheme not in DATABASES:
         yield f"found {shown(redact_url(url))}, {allowed}"
-    elif not _usable(url):
-        yield f"found {shown(redact_url(url))}, which names no file or cannot be taken apart; {allowed}"
+    elif fault := _fault(url):
+        # Without its options: what is misspelled there may be a password.
+        yield f"found {shown(redact_url(url.partition('?')[0]))}, {fault}; {allowed}"
 
 
-def _usable(url: str) -> bool:
+def _fault(url: str) -> str | None:
+    """Why an address cannot be used, without its password."""
     # Imported here: it takes a while, and is needed only where there is a database.
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        return False
-    is_file = parsed.database not in (None, "", ":memory:") and not parsed.query
-    return is_file or parsed.drivername != "sqlite"
+        return "which cannot be taken apart"
+    if parsed.get_backend_name() == "sqlite":
+        is_file = parsed.database not in (None, "", ":memory:") and not parsed.query
+        return None if is_file else "which names no file"
+    try:
+        make_conninfo("", **dict.fromkeys(parsed.query, "1"))
+    except ProgrammingError as error:
+        return f"which has an {str(error).strip()}"
+    return None
 
 
 _CHECK = one_of("content", "exists")

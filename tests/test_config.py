@@ -300,6 +300,7 @@ IMPOSSIBLE = {
         '"sqlite:///a.db?mode=ro"',
         '"sqlite:relative.db"',
         '"postgresql://h:port/db"',
+        '"postgresql://h/db?foo=bar"',
         '"postgresql:/h/db"',
         '" postgresql://h/db"',
         '"POSTGRESQL://h/db"',
@@ -857,6 +858,9 @@ def test_whatever_the_file_says_it_is_a_configuration_or_lines_about_it(
     [
         "mysql://bob:hunter2@db/x",
         "postgresql://bob:hunter2@db:port/x",
+        "postgresql://bob:hunter2@db/x?foo=bar",
+        "postgresql://bob:h%40unter2@db/x?foo=bar",
+        "postgresql://db/x?passwort=hunter2&password=h%40unter2",
         "postgresql:/bob:hunter2@db/x",
         "bob:hunter2@db",
         "postgresql//bob:hunter2",
