@@ -6,7 +6,7 @@ process, and what comes back is older than what anybody has looked at in the mea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from scanner.families import Families
 from scanner.listing import Lister
@@ -122,30 +122,44 @@ class Crawl:
         """End the process."""
         self.process.close()
 
-    def _relist(self, released: list[Seen]) -> None:
-        for seen in released:
-            self._list.push(seen.task)
+    def _relist(self, released: Iterable[Seen]) -> None:
+        self._restore(seen.task for seen in released)
 
     def _batch(self) -> list[tuple[Task, int]]:
         batch: list[tuple[Task, int]] = []
-        while len(batch) < BATCH and (wanted := self._next()) is not None:
-            batch.append(wanted)
+        try:
+            while len(batch) < BATCH and (wanted := self._next()) is not None:
+                batch.append(wanted)
+        except BaseException:
+            self._restore(task for task, _ in batch)
+            raise
         return batch
+
+    def _restore(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            self._list.push(task)
 
     def _next(self) -> tuple[Task, int] | None:
         while len(self._list):
             task = self._list.pop()
-            ready = self._prepare(task, False)
+            ready = self._prepared(task, known=False)
             if ready is not None:
                 return ready, 0
             self._relist(self._families.without(task.directory))
         while (known := self._next_known()) is not None:
             directory, mtime_ns, inode, fingerprint = known
-            ready = self._prepare(Task(directory, told=False), True)
+            ready = self._prepared(Task(directory, told=False), known=True)
             if ready is not None:
                 self._about[directory] = (mtime_ns, inode)
                 return ready, fingerprint
         return None
+
+    def _prepared(self, task: Task, *, known: bool) -> Task | None:
+        try:
+            return self._prepare(task, known)
+        except BaseException:
+            self._list.push(task)
+            raise
 
     def _next_known(self) -> Known | None:
         if not self._portion and not self._refill():

@@ -10,26 +10,26 @@ from dataclasses import dataclass, field
 
 from scanner.listing import Listing
 from scanner.listpool import Seen
-from scanner.portions import LARGE
+from scanner.portions import is_large
 from scanner.tree import join, split
 from scanner.worklist import Task
 
 
 @dataclass(slots=True)
 class Family:
-    """A directory, where nobody has looked at it since, and those of its folders that have been listed.
+    """A directory, and those of its folders that have been listed.
 
     ``again`` are folders of which an event has told since: they are listed once more.
     """
 
-    parent: Seen | None
+    parent: Seen
     missing: set[str]
     children: list[Seen] = field(default_factory=list)
     again: set[str] = field(default_factory=set)
 
     def seen(self) -> list[Seen]:
         """All that was seen, the directory first."""
-        return self.children if self.parent is None else [self.parent, *self.children]
+        return [self.parent, *self.children]
 
 
 class Families:
@@ -84,13 +84,13 @@ class Families:
         return again
 
     def overtake(self, directory: str) -> Task | None:
-        """The directory is looked at otherwise; what its listing was for, if that was waiting."""
-        family = self._waiting.get(directory)
-        if family is None or family.parent is None:
-            return None
-        task = family.parent.task
-        family.parent = None
-        return task
+        """The directory is looked at otherwise; what its listing was for, if that was waiting.
+
+        Its folders are new to the index then and are listed again: what was seen of them is forgotten,
+        since it would come behind what is seen of them next.
+        """
+        family = self._waiting.pop(directory, None)
+        return None if family is None else family.parent.task
 
     def drop_below(self, directory: str) -> None:
         """The directory is gone, and everything below it."""
@@ -110,4 +110,4 @@ class Families:
 
 def waits(look: Listing) -> bool:
     """Whether a directory holds files to which its folders may belong, and not too much to wait with."""
-    return bool(look.files and look.directories) and len(look.files) + len(look.directories) < LARGE
+    return bool(look.files and look.directories) and not is_large(look)

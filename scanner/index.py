@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -158,9 +159,15 @@ class Index:
             self.tree.forget_cache()
             self._classify.forget()
 
-    def apply(self, listing: Listing, hold: Callable[[str, Entry], bool], young_ns: int = 0) -> Changes:
+    def apply(
+        self,
+        listing: Listing,
+        hold: Callable[[str, Entry], bool],
+        young_ns: int = 0,
+        together: AbstractSet[str] = frozenset(),
+    ) -> Changes:
         """Make the index agree with a listing; see :meth:`scanner.tree.Tree.apply`."""
-        changes = self.tree.apply(listing, hold, young_ns)
+        changes = self.tree.apply(listing, hold, young_ns, together)
         self._note(changes)
         return changes
 

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from itertools import islice
 from typing import Any
 
+from scanner.listing import Listing
 from scanner.tree import join
 from scanner.worklist import Task
 
@@ -22,6 +23,11 @@ PAUSE_FACTOR = 100.0
 """A sweep lists a large directory again after this many times what it took: a file that is created changes
 the directory's mtime, and where files are created all the time every sweep would list everything."""
 POLLED_FACTOR = 20.0
+
+
+def is_large(look: Listing) -> bool:
+    """Whether a directory holds more than should be looked at in one step."""
+    return len(look.files) + len(look.directories) >= LARGE
 
 
 class Portions:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -128,20 +129,19 @@ class Tree:
             for path, mtime_ns, inode, _ in portion:
                 yield path, mtime_ns, inode
 
-    def catalogue(self, size: int = 2000) -> Iterator[list[tuple[str, int, int, int]]]:
+    def catalogue(self, size: int = 2000) -> Catalogue:
         """Every directory as (path, mtime_ns, inode, fingerprint), in the order of the paths, in portions."""
-        compare, last = ">=", ""  # the data root itself is "", where it is known
-        while True:
-            self.flush()
-            rows = self._db.execute(
-                "SELECT path, mtime, inode, fingerprint FROM dirs"
-                f" WHERE path{compare}? ORDER BY path LIMIT ?",
-                (last, size),
-            ).fetchall()
-            if not rows:
-                return
-            yield rows
-            compare, last = ">", rows[-1][0]
+        return Catalogue(self, size)
+
+    def directories(self, after: str | None, size: int) -> list[tuple[str, int, int, int]]:
+        """A portion of :meth:`catalogue`: directories whose path is greater than ``after``."""
+        self.flush()
+        compare = ">=" if after is None else ">"  # the data root itself is "", where it is known
+        rows: list[tuple[str, int, int, int]] = self._db.execute(
+            f"SELECT path, mtime, inode, fingerprint FROM dirs WHERE path{compare}? ORDER BY path LIMIT ?",
+            (after or "", size),
+        ).fetchall()
+        return rows
 
     def touch(self, directory: str, mtime_ns: int, inode: int) -> None:
         """The directory holds what is known, but something in it came and went."""
@@ -159,11 +159,18 @@ class Tree:
         )
         return [row[0] for row in rows]
 
-    def apply(self, listing: Listing, hold: Callable[[str, Entry], bool], young_ns: int = 0) -> Changes:
+    def apply(
+        self,
+        listing: Listing,
+        hold: Callable[[str, Entry], bool],
+        young_ns: int = 0,
+        together: AbstractSet[str] = frozenset(),
+    ) -> Changes:
         """Make the index agree with what a directory was seen to hold.
 
         ``hold`` is asked for each file that is new or different, and not older than ``young_ns``, whether
         it may still be growing; if so the index keeps what it had and the file is returned in ``held``.
+        ``together`` are directories that are applied in the same transaction.
         """
         changes = Changes()
         number = self.directory_id(listing.directory)
@@ -180,7 +187,7 @@ class Tree:
             before = self._before(number, listing, changes)
         states = self._insert(number, listing, before, changes, hold, young_ns)
         self._remove(number, listing, before, changes)
-        self._enter(number, listing, changes)
+        self._enter(number, listing, changes, together)
         if listing.names is None and (changes.fresh or fresh is not None):
             # Read for the first time in this transaction: all that the index has of it is at hand.
             self._fresh[listing.directory] = self._at_hand(fresh or {}, states, listing)
@@ -247,10 +254,12 @@ class Tree:
         )
         return bool(self._db.changes())
 
-    def _enter(self, number: int, listing: Listing, changes: Changes) -> None:
-        """Write the directory itself. Its fingerprint stands for what the index has of it, all of it."""
+    def _enter(self, number: int, listing: Listing, changes: Changes, together: AbstractSet[str]) -> None:
+        """Write the directory itself. Its fingerprint stands for what the index has of it, all of it: a
+        folder that has still to be listed may never be, and is met again by who lists this one."""
         whole = listing.names is None
-        print_ = listing.fingerprint if whole and not changes.held and not listing.unreadable else 0
+        complete = whole and not changes.held and not listing.unreadable
+        print_ = listing.fingerprint if complete and together >= set(changes.new_directories) else 0
         if changes.fresh:
             parent = self.directory_id(split(listing.directory)[0]) if listing.directory else None
             about = (listing.inode, listing.mtime_ns, print_)
@@ -356,6 +365,25 @@ class Tree:
             self._db.executemany(
                 "DELETE FROM files WHERE dir=? AND name=?", ((number, name) for name in gone)
             )
+
+
+class Catalogue:
+    """An iterator over all directories; where reading a portion raises, the next call reads it again."""
+
+    def __init__(self, tree: Tree, size: int) -> None:
+        self._tree = tree
+        self._size = size
+        self._last: str | None = None
+
+    def __iter__(self) -> Iterator[list[tuple[str, int, int, int]]]:
+        return self
+
+    def __next__(self) -> list[tuple[str, int, int, int]]:
+        portion = self._tree.directories(self._last, self._size)
+        if not portion:
+            raise StopIteration
+        self._last = portion[-1][0]
+        return portion
 
 
 def kind_flags(feature: Feature | None) -> int:

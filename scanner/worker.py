@@ -23,7 +23,7 @@ from scanner.index import Index
 from scanner.listing import Gone, Lister, Listing, Look, Unreadable, is_utf8
 from scanner.listpool import Same, Seen
 from scanner.missed import Missed
-from scanner.portions import LargeDirectories, Portions
+from scanner.portions import LargeDirectories, Portions, is_large
 from scanner.records import Entry
 from scanner.roots import Root, Roots
 from scanner.rows import Applied, PollDone, SinkItem
@@ -268,7 +268,7 @@ class Worker:
             self._apply_seen(self.crawl.give_up_waiting(), taken)
         while self.listing and time.monotonic() < deadline:
             if self._large:
-                taken.append(self._look_at_portion())
+                self._look_at_portion(taken)
             task = None if self.crawl.many else self.crawl.pop()
             if task is not None:
                 taken.append(task)
@@ -307,9 +307,11 @@ class Worker:
 
     def _apply_seen(self, seen: Sequence[Seen], taken: list[Task]) -> None:
         """Make the index agree with what the listing process has seen, in that order."""
-        together = {one.look.directory for one in seen}
+        taken += [task for _, task in seen]
+        coming = {look.directory for look, _ in seen if isinstance(look, Listing) and not is_large(look)}
         believed: dict[str, bool] = {}
         for look, task in seen:
+            coming.discard(task.directory)
             root = self.roots.of(task.directory)
             if root is None or not root.present or not self._belongs(root, task.directory):
                 continue
@@ -317,12 +319,13 @@ class Worker:
                 believed[root.path] = self.roots.believable(root)
             if not believed[root.path]:
                 continue
-            taken.append(task)
             self.listed += 1
             if isinstance(look, Same):
                 self._note_same(look)
+            elif isinstance(look, Gone):
+                self._look(task)  # the root was looked at after the directory: let it be the other way round
             else:
-                self._agree(root, task, look, together=together)
+                self._agree(root, task, look, together=coming)
         self.crawl.push_again()
 
     def _note_same(self, same: Same) -> None:
@@ -344,16 +347,16 @@ class Worker:
         except OSError:  # the listing meets the same error and says so
             self._look(task)
 
-    def _look_at_portion(self) -> Task:
-        """Look at the next names of a large directory; returns the task that this is part of."""
+    def _look_at_portion(self, taken: list[Task]) -> None:
+        """Look at the next names of a large directory; ``taken`` gains the task that this is part of."""
         started = time.monotonic()
         portions, names = self._large.next()
+        taken.append(portions.task)
         if names:
             self._look(portions.task, names, portion=True)
         portions.seconds += time.monotonic() - started
         if names is None:
             self._end_portions(portions)
-        return portions.task
 
     def _end_portions(self, portions: Portions) -> None:
         task = portions.task
@@ -398,7 +401,7 @@ class Worker:
         portion: bool = False,
         together: AbstractSet[str] = NONE,
     ) -> None:
-        """Make the index agree with a look; ``together`` are listed already and need no push."""
+        """Make the index agree with a look; ``together`` come next and need no push."""
         if _elsewhere(root, look):
             return
         checked = self._is_check(task)
@@ -414,7 +417,7 @@ class Worker:
         if look.names is None and self._turns_out_large(task, look):
             return
         self._were_held.clear()
-        changes = self.index.apply(look, *self._hold(look, settled))
+        changes = self.index.apply(look, *self._hold(look, settled), together)
         if checked:
             self._suspect(changes)
         deeper = task.recursive or not (portion or look.names is None)
