@@ -14,7 +14,7 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from scanner.claims import NO_CLAIMS, ClaimTable, Key
-from scanner.fresh import FreshAssets, Pieces
+from scanner.fresh import FreshAsset, FreshAssets, evidence_of
 from scanner.layout import ImageNames, Layout, Placement
 from scanner.owners import OwnerTable
 from scanner.pathhash import path_hash
@@ -153,16 +153,23 @@ class AssetTable:
         candidates = self._marked.setdefault(key, set())
         if candidate is not None:
             candidates.add(candidate)
-        pieces = self._fresh.pop(key)
-        if pieces is not None:
-            self._give_up([pieces])
+        fresh = self._fresh.pop(key)
+        if fresh is not None:
+            self._give_up([fresh])
 
     def mark_new_files(self, files: Mapping[str, State | None]) -> None:
         """Mark every asset that the files of a directory concern of which nothing was known before."""
         offer, classify = self._fresh.offer, self._classify
         self.mark_files(
-            [path for path, state in files.items() if state is None or not offer(path, state, classify(path))]
+            [path for path, state in files.items() if state is None or not offer(path, state, classify)]
         )
+
+    def feature_of(self, path: str) -> Feature | None:
+        """What the patterns make of a file, None where they know nothing of it."""
+        feature = self._fresh.expected(path)
+        if feature is None and (places := self._classify(path)):
+            feature = places[0].feature
+        return feature
 
     def mark_files(self, paths: Iterable[str]) -> None:
         """Mark every asset that files at these paths concern, there or gone."""
@@ -248,30 +255,28 @@ class AssetTable:
     def _resolve_fresh(self) -> bool:
         changed = False
         while self._fresh:
-            given_up: list[Pieces] = []
-            for type, fresh in self._fresh.take(_CHUNK).items():
-                changed = self._write(type, self._fresh_cases(type, fresh, given_up)) or changed
+            given_up: list[FreshAsset] = []
+            for type, assets in self._fresh.take(_CHUNK).items():
+                changed = self._write(type, self._fresh_cases(type, assets, given_up)) or changed
             self._give_up(given_up)
         return changed
 
     def _fresh_cases(
-        self, type: AssetType, fresh: Mapping[str, Pieces], given_up: list[Pieces]
+        self, type: AssetType, assets: Sequence[FreshAsset], given_up: list[FreshAsset]
     ) -> list[_Case]:
-        ids = list(fresh)
+        ids = [asset.key[1] for asset in assets]
         known = self._known(type, ids)
         rows = self._claims.rows(type, ids)
-        paths = (piece.found.path for pieces in fresh.values() for piece in pieces if piece is not None)
-        naming = self._claims.naming(paths)
+        naming = self._claims.naming(path for asset in assets for path in asset.paths())
         cases = []
-        for id, pieces in fresh.items():
-            key = (type, id)
-            row = rows.get(id)
+        for asset in assets:
+            row = rows.get(asset.key[1])
             claims = NO_CLAIMS if row is None else self._claims.located(row)
-            evidence = self._fresh.evidence(key, pieces, row, claims, naming, self.recorded[type])
-            if evidence is None or id in known or key in self._marked:
-                given_up.append(pieces)
+            evidence = evidence_of(asset, row, claims, naming, self.recorded[type])
+            if evidence is None or asset.key[1] in known or asset.key in self._marked:
+                given_up.append(asset)
             else:
-                cases.append(_Case(key, None, evidence, frozenset(), True))
+                cases.append(_Case(asset.key, None, evidence, frozenset(), True))
         return cases
 
     def _known(self, type: AssetType, ids: Sequence[str]) -> set[str]:
@@ -281,9 +286,9 @@ class AssetTable:
         )
         return {id for (id,) in rows}
 
-    def _give_up(self, assets: Iterable[Pieces]) -> None:
+    def _give_up(self, assets: Iterable[FreshAsset]) -> None:
         """Let the general way find out about these."""
-        self.mark_files([piece.found.path for pieces in assets for piece in pieces if piece is not None])
+        self.mark_files([path for asset in assets for path in asset.paths()])
 
     # --- gathering -------------------------------------------------------------------------------
 

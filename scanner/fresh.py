@@ -7,7 +7,7 @@ to the general way of :mod:`scanner.assets`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -25,8 +25,26 @@ class Piece(NamedTuple):
     key: str
 
 
-Pieces = list[Piece | None]
-"""The files of one asset by Feature, None where there is none."""
+class FreshAsset:
+    """The files of one asset by Feature, None where there is none, and what its image's path says.
+
+    ``keys`` maps each key under which the image looks for an artifact to the feature.
+    """
+
+    __slots__ = ("key", "keys", "owner_id", "pieces", "timestamp")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.pieces: list[Piece | None] = [None, None, None, None]
+        self.owner_id: str | None = None
+        self.timestamp: float | None = None
+        self.keys: dict[str, Feature] = {}
+
+    def paths(self) -> list[str]:
+        """The paths of all its files."""
+        return [piece.found.path for piece in self.pieces if piece is not None]
+
+
 Naming = Mapping[str, list[tuple[AssetType, str, Feature]]]
 
 
@@ -34,86 +52,123 @@ class FreshAssets:
     """Collects the files of directories that were read for the first time, by the asset they make.
 
     Only for types whose artifacts tell their asset (:attr:`scanner.layout.Layout.telling`): then a file of
-    the asset that was met before has left an asset of that id in the index.
+    the asset that was met before has left an asset of that id in the index, and what lies where an image
+    looks for an artifact can be nothing else.
     """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._pieces: dict[Key, Pieces] = {}
+        self._assets: dict[Key, FreshAsset] = {}
+        self._expected: dict[str, FreshAsset] = {}
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        return len(self._assets)
 
     def clear(self) -> None:
         """Forget all; call it when a transaction is rolled back."""
-        self._pieces.clear()
+        self._assets.clear()
+        self._expected.clear()
 
-    def offer(self, path: str, state: State, places: Sequence[Placement]) -> bool:
+    def expected(self, path: str) -> Feature | None:
+        """The feature as which an image looks for this very path."""
+        asset = self._expected.get(path)
+        return None if asset is None else asset.keys[path]
+
+    def offer(self, path: str, state: State, classify: Callable[[str], Sequence[Placement]]) -> bool:
         """Take a new file; False where it needs the general way, and its asset with it."""
-        if len(places) != 1 or not state.size:
+        if not state.size:
+            return False
+        asset = self._expected.get(path)
+        if asset is not None:
+            return _take(asset, asset.keys[path], Piece(Found(path, state), path))
+        places = classify(path)
+        if len(places) != 1:
             return False
         place = places[0]
         if place.asset_id is None or place.type not in self._layout.telling:
             return False
-        pieces = self._pieces.get((place.type, place.asset_id))
-        if pieces is None:
-            pieces = self._pieces[place.type, place.asset_id] = [None, None, None, None]
-        elif pieces[place.feature] is not None:
-            return False
-        pieces[place.feature] = Piece(Found(path, state), place.key)
-        return True
+        key = (place.type, place.asset_id)
+        asset = self._assets.get(key)
+        if asset is None:
+            asset = self._assets[key] = FreshAsset(key)
+        taken = _take(asset, place.feature, Piece(Found(path, state), place.key))
+        if taken and place.feature is Feature.IMAGE:
+            self._expect(asset, path)
+        return taken
 
-    def pop(self, key: Key) -> Pieces | None:
-        """Give up an asset: its files, for the general way; None if there is none."""
-        return self._pieces.pop(key, None)
+    def _expect(self, asset: FreshAsset, image: str) -> None:
+        expectation = self._layout.expectation(*asset.key, image)
+        if expectation is not None:
+            asset.owner_id, asset.timestamp, asset.keys = expectation
+            for key in asset.keys:
+                self._expected[key] = asset
+
+    def pop(self, key: Key) -> FreshAsset | None:
+        """Give up an asset: its files are for the general way; None if there is none."""
+        asset = self._assets.pop(key, None)
+        if asset is not None:
+            self._forget_keys(asset)
+        return asset
 
     def keys(self) -> Iterator[str]:
         """The key of every artifact that was taken."""
-        for pieces in self._pieces.values():
-            yield from (piece.key for piece in pieces[1:] if piece is not None)
+        for asset in self._assets.values():
+            yield from (piece.key for piece in asset.pieces[1:] if piece is not None)
 
-    def take(self, limit: int) -> dict[AssetType, dict[str, Pieces]]:
-        """Remove and return up to ``limit`` assets, by type and id."""
-        taken: dict[AssetType, dict[str, Pieces]] = {}
-        for key in list(islice(self._pieces, limit)):
-            taken.setdefault(key[0], {})[key[1]] = self._pieces.pop(key)
+    def take(self, limit: int) -> dict[AssetType, list[FreshAsset]]:
+        """Remove and return up to ``limit`` assets, by type."""
+        taken: dict[AssetType, list[FreshAsset]] = {}
+        for key in list(islice(self._assets, limit)):
+            asset = self._assets.pop(key)
+            self._forget_keys(asset)
+            taken.setdefault(key[0], []).append(asset)
         return taken
 
-    def evidence(
-        self,
-        key: Key,
-        pieces: Pieces,
-        row: AssetRow | None,
-        claims: tuple[Claim | None, ...],
-        naming: Naming,
-        recorded: frozenset[Feature],
-    ) -> Evidence | None:
-        """All that is known about the asset, or None where the files do not speak for themselves."""
-        type, id = key
-        image = pieces[Feature.IMAGE]
-        if image is None or (naming and not _named_alone(key, pieces, naming)):
-            return None
-        if row is not None and not _as_claimed(pieces, claims):
-            return None
-        names = self._layout.image_names(type, image.found.path)
-        if names is None or not self._looked_for(key, pieces, names.names):
-            return None
-        owner = names.owner_id if row is None or row.owner_id is None else row.owner_id
-        found = [[] if piece is None else [piece.found] for piece in pieces]
-        return Evidence(type, id, row, claims, found, owner, names.timestamp, recorded=recorded)
-
-    def _looked_for(self, key: Key, pieces: Pieces, names: Mapping[str, str]) -> bool:
-        """Whether the image looks for its artifacts where they are: two ids may read alike."""
-        for feature in ARTIFACTS:
-            piece = pieces[feature]
-            if piece is not None and piece.key not in self._layout.artifact_keys(
-                key[0], feature, key[1], names
-            ):
-                return False
-        return True
+    def _forget_keys(self, asset: FreshAsset) -> None:
+        for key in asset.keys:
+            if self._expected.get(key) is asset:
+                del self._expected[key]
 
 
-def _named_alone(key: Key, pieces: Pieces, naming: Naming) -> bool:
+def evidence_of(
+    asset: FreshAsset,
+    row: AssetRow | None,
+    claims: tuple[Claim | None, ...],
+    naming: Naming,
+    recorded: frozenset[Feature],
+) -> Evidence | None:
+    """All that is known about the asset, or None where its files do not speak for themselves."""
+    type, id = asset.key
+    pieces = asset.pieces
+    if pieces[Feature.IMAGE] is None:
+        return None
+    if (naming and not _named_alone(asset.key, pieces, naming)) or not _looked_for(asset):
+        return None
+    if row is not None and not _as_claimed(pieces, claims):
+        return None
+    owner = asset.owner_id if row is None or row.owner_id is None else row.owner_id
+    found = [[] if piece is None else [piece.found] for piece in pieces]
+    return Evidence(type, id, row, claims, found, owner, asset.timestamp, recorded=recorded)
+
+
+def _take(asset: FreshAsset, feature: Feature, piece: Piece) -> bool:
+    """Make a file part of the asset, unless there is another of its feature."""
+    if asset.pieces[feature] is not None:
+        return False
+    asset.pieces[feature] = piece
+    return True
+
+
+def _looked_for(asset: FreshAsset) -> bool:
+    """Whether the image looks for its artifacts where they are: two ids may read alike."""
+    for feature in ARTIFACTS:
+        piece = asset.pieces[feature]
+        if piece is not None and asset.keys.get(piece.key) is not feature:
+            return False
+    return True
+
+
+def _named_alone(key: Key, pieces: Sequence[Piece | None], naming: Naming) -> bool:
     """Whether no other row, and no other feature, names a file of the asset."""
     for feature, piece in enumerate(pieces):
         namers = () if piece is None else naming.get(piece.found.path, ())
@@ -122,7 +177,7 @@ def _named_alone(key: Key, pieces: Pieces, naming: Naming) -> bool:
     return True
 
 
-def _as_claimed(pieces: Pieces, claims: tuple[Claim | None, ...]) -> bool:
+def _as_claimed(pieces: Sequence[Piece | None], claims: tuple[Claim | None, ...]) -> bool:
     """Whether every file that the row names is the one that was met."""
     for piece, claim in zip(pieces, claims, strict=True):
         if claim is not None and (piece is None or claim.path != piece.found.path):

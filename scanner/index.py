@@ -248,8 +248,9 @@ class Index:
         return sum(n for (_, name), n in self.totals.items() if name.startswith("pending:"))
 
     def _flags_of(self, path: str) -> int:
-        if placements := self._classify(path):
-            return kind_flags(placements[0].feature)
+        feature = self.assets.feature_of(path)
+        if feature is not None:
+            return kind_flags(feature)
         return 0 if self.claims.any and self.claims.naming([path]) else UNMATCHED
 
     def _note(self, changes: Changes) -> None:

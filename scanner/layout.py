@@ -51,6 +51,14 @@ class ImageNames(NamedTuple):
     timestamp: float | None
 
 
+class Expectation(NamedTuple):
+    """What an image's path says, and the keys of its artifacts with the feature of each."""
+
+    owner_id: str | None
+    timestamp: float | None
+    keys: dict[str, Feature]
+
+
 class Rule(NamedTuple):
     """One pattern and what a path is that matches it."""
 
@@ -116,6 +124,38 @@ class _Branch:
         if self._ext:
             ext_rank, key = self._ranks[fold_ext(found[self._ext])], _filled(*self._key, found)
         return Placement(*self._head, ext_rank, asset_id, owner, key)
+
+
+class _Prospect:
+    """An image's rule, prepared to tell from one match where all of its artifacts are.
+
+    ``keys`` are the feature, the form and the groups that fill it, 0 for the asset's id; left out is what
+    no image of this rule can fill or what would be no proper path.
+    """
+
+    __slots__ = ("frame", "keys", "match", "owner")
+
+    def __init__(self, rule: Rule, wanted: Mapping[tuple[AssetType, Feature], Sequence[Template]]) -> None:
+        source, order = rule.pattern.source("n_")
+        groups = {name: number for number, name in enumerate(order, 1) if name != EXT}
+        self.match = re.compile(source + r"\Z").match
+        self.owner = groups.get(OWNER_NAMES[rule.type], 0)
+        self.frame = groups.get("frame", 0) if rule.type is AssetType.VIDEO_FRAME else 0
+        if _is_plain(rule.id_template):
+            groups["id"] = 0
+        else:
+            groups.pop("id", None)
+        self.keys = [
+            (feature, form, tuple(groups[slot] for slot in slots))
+            for feature in ARTIFACTS
+            for form, slots in wanted[rule.type, feature]
+            if all(slot in groups for slot in slots) and is_proper(form % (("x",) * len(slots)))
+        ]
+
+
+def _is_plain(template: Template) -> bool:
+    """Whether what the template gives can stand for a name, filled with any names."""
+    return "/" not in template.form and WILDCARD not in template.form and encodable(template.form)
 
 
 def _filled(form: str, slots: tuple[int, ...], found: re.Match[str]) -> str:
@@ -192,9 +232,12 @@ class Layout:
         for rule in self._rules:
             if not rule.is_image:
                 self._wanted[rule.type, rule.feature].append(rule.pattern.template)
+        self._prospects = {
+            kind: [_Prospect(rule, self._wanted) for rule, _ in self._images[kind]] for kind in _TYPES
+        }
         self.roots = _roots(self._rules)
         self.telling = frozenset(kind for kind in _TYPES if _tells(kind, self._rules, config.extensions))
-        """The types of asset whose artifacts' paths alone say whose they are."""
+        """The types of asset whose artifacts' paths alone say whose they are: nothing else can lie there."""
 
     def _matchers(self, rules: Sequence[Rule]) -> dict[int, _Matcher]:
         depths: dict[int, list[Rule]] = {}
@@ -242,7 +285,7 @@ class Layout:
         known = {**names, "id": asset_id} if names else {"id": asset_id}
         if not _fits_placeholder(asset_id):
             del known["id"]
-        keys = []
+        keys: list[str] = []
         for form, slots in self._wanted[type, feature]:
             try:
                 key = form % tuple([known[slot] for slot in slots])
@@ -251,6 +294,26 @@ class Layout:
             if is_proper(key) and key not in keys:
                 keys.append(key)
         return tuple(keys)
+
+    def expectation(self, type: AssetType, asset_id: str, path: str) -> Expectation | None:
+        """What an image's path says about it and where its artifacts are, in one go; None as
+        ``image_names``. ``asset_id`` is the one that the path gives."""
+        for prospect in self._prospects[type]:
+            found = prospect.match(path)
+            if found is not None:
+                return self._expectation(prospect, found, asset_id)
+        return None
+
+    def _expectation(self, prospect: _Prospect, found: re.Match[str], asset_id: str) -> Expectation:
+        owner = found[prospect.owner] if prospect.owner else None
+        timestamp = None
+        if self._fps > 0 and prospect.frame:
+            timestamp = self.timestamp({"frame": found[prospect.frame]})
+        keys = {
+            form % tuple([found[slot] if slot else asset_id for slot in slots]): feature
+            for feature, form, slots in prospect.keys
+        }
+        return Expectation(owner, timestamp, keys)
 
     def match_key(self, key: str, path: str) -> int | None:
         """The rank of the extension that makes ``path`` an instance of ``key`` (0 if exact), else None."""
@@ -281,12 +344,12 @@ def _rules(config: LayoutConfig) -> tuple[Rule, ...]:
 
 
 def _tells(kind: AssetType, rules: Sequence[Rule], extensions: Sequence[str]) -> bool:
-    """Whether each artifact, where an image of its names looks for it, is classified as that image's own."""
+    """Whether each artifact, where an image of its names looks for it, is that image's own and no other's."""
     ours = [rule for rule in rules if rule.type is kind and not rule.is_image]
     return all(
         rule.id_source() is not None
         and rule.pattern.is_unambiguous(extensions)
-        and not any(other.order < rule.order and other.may_meet(rule) for other in rules)
+        and not any(other is not rule and other.may_meet(rule) for other in rules)
         for rule in ours
     )
 

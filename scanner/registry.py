@@ -113,7 +113,11 @@ class Registry:
         that is a symlink); if so the watch stands for both, otherwise the earlier path is set adrift.
         """
         self._know(path)
-        if self._wd_of.get(path) == wd:
+        known = self._wd_of.get(path)
+        if known == wd:
+            return Assigned()
+        if known is None and wd not in self._path_of:  # new on both sides, as most are
+            self._wd_of[path], self._path_of[wd] = wd, path
             return Assigned()
         unused = self._unwatch(path)
         earlier = self.paths(wd)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from scanner.records import ARTIFACTS, AssetRow, AssetType, Feature, Kind
+from scanner.records import AssetRow, AssetType, Feature, Kind
 from scanner.tree import State
 
 HAS = {Feature.SEGMENT: 1, Feature.EMBEDDING: 2, Feature.KEYPOINTS: 4}
 """The bit of ``assets.has`` that says ``has_X``; the same bit shifted by CORRUPT_SHIFT says corrupt."""
 CORRUPT_SHIFT = 3
+_ARTIFACT_BITS = tuple((feature, bit, 2 * int(feature)) for feature, bit in HAS.items())
 
 
 class Outcome(IntEnum):
@@ -143,26 +144,27 @@ def is_corrupt(state: State, excused: frozenset[Outcome] = frozenset()) -> bool:
 
 def resolve(evidence: Evidence, rules: Rules) -> Resolved:
     """The asset as lists and details show it."""
-    image = chosen(evidence.found[Feature.IMAGE])
-    row = evidence.row
+    found, row = evidence.found, evidence.row
+    image = chosen(found[Feature.IMAGE])
     times = [] if row is None else _row_times(row)
+    checks = 0
     if image is not None:
         times.append(image.state.mtime_ns)
+        checks = _check_state(Feature.IMAGE, image.state, rules)
     image_updated = max(times, default=None)
     has = 0
-    checks = 0 if image is None else _check_state(Feature.IMAGE, image.state, rules)
-    paths: list[str | None] = []
-    for feature in ARTIFACTS:
-        artifact = chosen(evidence.found[feature])
-        paths.append(artifact.path if artifact else None)
+    paths: list[str | None] = [None, None, None]
+    for feature, bit, shift in _ARTIFACT_BITS:
+        artifact = chosen(found[feature])
         if artifact is None:
             continue
-        checks |= _check_state(feature, artifact.state, rules) << (2 * feature)
-        if is_corrupt(artifact.state, rules.excused):
-            has |= HAS[feature] << CORRUPT_SHIFT
+        paths[feature - 1], state = artifact
+        checks |= _check_state(feature, state, rules) << shift
+        if state.verdict > Outcome.OK and is_corrupt(state, rules.excused):
+            has |= bit << CORRUPT_SHIFT
         else:
-            has |= HAS[feature]
-            times.append(artifact.state.mtime_ns)
+            has |= bit
+            times.append(state.mtime_ns)
     if row is not None and row.embedding_in_db:
         has |= HAS[Feature.EMBEDDING]
     return Resolved(
@@ -175,7 +177,7 @@ def resolve(evidence: Evidence, rules: Rules) -> Resolved:
         paths[0],
         paths[1],
         paths[2],
-        tuple(found.path for found in evidence.found[Feature.IMAGE] if image is None or found is not image),
+        tuple([other.path for other in found[Feature.IMAGE] if other is not image]),
         image.state.mtime_ns if image else None,
         image_updated,
         max(times, default=None),
