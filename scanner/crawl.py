@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from scanner.families import Families
 from scanner.listing import Lister
-from scanner.listpool import BATCH, ListingProcess, Same, Seen
+from scanner.listpool import BATCH, ListingProcess, Seen
 from scanner.worklist import Task, Worklist
 
 MANY = 100
@@ -83,9 +83,9 @@ class Crawl:
             ready += self.give_up_waiting()
         return ready
 
-    def is_same(self, same: Same) -> bool:
-        """Whether the directory itself is as known too, not only what it shows."""
-        return self._about.pop(same.directory, None) == (same.mtime_ns, same.inode)
+    def known(self, directory: str) -> tuple[int, int] | None:
+        """The mtime_ns and the inode with which a directory of the index was sent off, once."""
+        return self._about.pop(directory, None)
 
     def give_up_waiting(self) -> list[Seen]:
         """All that has been listed and waits for others."""

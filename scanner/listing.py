@@ -15,6 +15,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from scanner.records import Entry
 
@@ -64,12 +65,49 @@ class Unreadable:
 Look = Listing | Gone | Unreadable
 
 
+@dataclass(slots=True)
+class _Found:
+    """What a look has come across so far."""
+
+    files: dict[str, Entry] = field(default_factory=dict)
+    directories: list[str] = field(default_factory=list)
+    unreadable: dict[str, int] = field(default_factory=dict)
+    skipped: int = 0
+
+    def note(self, error: OSError, name: str) -> None:
+        """A name could not be looked at; if it has vanished meanwhile, it is not there."""
+        if error.errno not in GONE:
+            self.unreadable[name] = error.errno or errno.EIO
+
+    def listing(
+        self, directory: str, about: os.stat_result, names: frozenset[str] | None, seen_ns: int
+    ) -> Listing:
+        """All of it, about a directory of which ``stat`` said this just before."""
+        return Listing(
+            directory,
+            about.st_dev,
+            about.st_ino,
+            about.st_mtime_ns,
+            self.files,
+            tuple(self.directories),
+            names,
+            self.skipped,
+            self.unreadable,
+            seen_ns=seen_ns,
+        )
+
+
 def ignored(patterns: Sequence[str]) -> Callable[[str], bool]:
     """A predicate over names (not paths): does one of the shell patterns match, case and all?"""
     if not patterns:
         return lambda name: False
-    joined = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
-    return lambda name: joined.match(name) is not None
+    match = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)).match
+
+    @lru_cache(65_536)  # the same names come again in every directory
+    def is_ignored(name: str) -> bool:
+        return match(name) is not None
+
+    return is_ignored
 
 
 def is_utf8(name: str) -> bool:
@@ -127,20 +165,20 @@ class Lister:
             about = os.stat(where) if self._may_be_link(directory) else os.lstat(where)
             if not stat.S_ISDIR(about.st_mode):
                 return Gone(directory)
+            found = _Found()
             if names is None:
-                return self._whole(directory, where, about, seen_ns)
-            return self._some(directory, where, about, names, seen_ns)
+                self._whole(found, directory, where)
+            else:
+                self._some(found, directory, where, names)
+            return found.listing(directory, about, names, seen_ns)
         except OSError as error:
             return _failed(directory, error)
 
     def _may_be_link(self, directory: str) -> bool:
         return not directory or directory in self._roots
 
-    def _whole(self, directory: str, where: str, about: os.stat_result, seen_ns: int) -> Listing:
-        files: dict[str, Entry] = {}
-        directories: list[str] = []
-        unreadable: dict[str, int] = {}
-        skipped = 0
+    def _whole(self, found: _Found, directory: str, where: str) -> None:
+        files, directories = found.files, found.directories
         is_ignored = self.is_ignored
         linkable = self._roots if not directory else frozenset()
         with os.scandir(where) as entries:
@@ -149,7 +187,7 @@ class Lister:
                 if is_ignored(name):
                     continue
                 if not is_utf8(name):
-                    skipped += 1
+                    found.skipped += 1
                     continue
                 try:
                     if entry.is_dir(follow_symlinks=name in linkable):
@@ -162,26 +200,9 @@ class Lister:
                     elif entry.is_symlink():
                         self._link(entry.path, name, files)
                 except OSError as error:
-                    _note(error, name, unreadable)
-        return Listing(
-            directory,
-            about.st_dev,
-            about.st_ino,
-            about.st_mtime_ns,
-            files,
-            tuple(directories),
-            None,
-            skipped,
-            unreadable,
-            seen_ns=seen_ns,
-        )
+                    found.note(error, name)
 
-    def _some(
-        self, directory: str, where: str, about: os.stat_result, names: frozenset[str], seen_ns: int
-    ) -> Listing:
-        files: dict[str, Entry] = {}
-        directories: list[str] = []
-        unreadable: dict[str, int] = {}
+    def _some(self, found: _Found, directory: str, where: str, names: frozenset[str]) -> None:
         for name in names:
             if self.is_ignored(name) or not is_utf8(name):
                 continue
@@ -189,28 +210,16 @@ class Lister:
             try:
                 status = os.lstat(path)
                 if stat.S_ISREG(status.st_mode):
-                    files[name] = _entry(name, status)
+                    found.files[name] = _entry(name, status)
                 elif stat.S_ISDIR(status.st_mode):
-                    directories.append(name)
+                    found.directories.append(name)
                 elif stat.S_ISLNK(status.st_mode):
                     if not directory and name in self._roots and os.path.isdir(path):
-                        directories.append(name)
+                        found.directories.append(name)
                     else:
-                        self._link(path, name, files)
+                        self._link(path, name, found.files)
             except OSError as error:
-                _note(error, name, unreadable)
-        return Listing(
-            directory,
-            about.st_dev,
-            about.st_ino,
-            about.st_mtime_ns,
-            files,
-            tuple(directories),
-            names,
-            0,
-            unreadable,
-            seen_ns=seen_ns,
-        )
+                found.note(error, name)
 
     def _link(self, path: str, name: str, files: dict[str, Entry]) -> None:
         """A file symlink counts if what it points to is a regular file below the data root."""
@@ -231,11 +240,6 @@ def _entry(name: str, status: os.stat_result, *, link: bool = False) -> Entry:
 
 def _below(path: str, root: str) -> bool:
     return path.startswith(root.rstrip("/") + "/")
-
-
-def _note(error: OSError, name: str, unreadable: dict[str, int]) -> None:
-    if error.errno not in GONE:
-        unreadable[name] = error.errno or errno.EIO
 
 
 def _failed(directory: str, error: OSError) -> Gone | Unreadable:

@@ -330,8 +330,12 @@ class Worker:
 
     def _note_same(self, same: Same) -> None:
         self.troubles.note_same(same.directory)
-        if not self.crawl.is_same(same):
-            self.index.tree.touch(same.directory, same.mtime_ns, same.inode)
+        known = self.crawl.known(same.directory)
+        if known == (same.mtime_ns, same.inode):
+            return
+        self.index.tree.touch(same.directory, same.mtime_ns, same.inode)
+        if known is None or known[1] != same.inode:  # another directory, which is not watched yet
+            self.crawl.push(Task(same.directory, recursive=True))
 
     # --- looking -------------------------------------------------------------------------------------
 

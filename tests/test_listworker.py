@@ -153,7 +153,7 @@ def test_what_could_not_be_looked_at_as_a_whole_has_no_fingerprint(root: Path) -
 
 
 @settings(max_examples=25)
-@given(st.lists(VALUES, max_size=5), st.integers(1, 40))
+@given(st.lists(VALUES.filter(lambda value: value is not None), max_size=5), st.integers(1, 40))
 def test_frames_are_put_together_from_any_bits(values: list[object], size: int) -> None:
     stream = b"".join(pack(value) for value in values)
     frames, taken = Frames(), []
@@ -161,7 +161,7 @@ def test_frames_are_put_together_from_any_bits(values: list[object], size: int) 
         frames.add(stream[start : start + size])
         while (value := frames.take()) is not None:
             taken.append(value)
-    assert taken == [value for value in values if value is not None]
+    assert taken == values
 
 
 @settings(max_examples=25)
