@@ -83,7 +83,7 @@ def test_the_overview_shows_jobs_findings_and_state(look: Look, site: Site) -> N
     state = look.page.get_by_role("region", name="Where it looks").inner_text()
     for root in site.json("/healthz")["roots"]:
         assert root["path"] in state
-    assert "All is well" in look.page.get_by_role("region", name="State of the sidecar").inner_text()
+    assert "Up to date" in look.page.get_by_role("region", name="State of the sidecar").inner_text()
     look.hold()
 
 
@@ -213,7 +213,7 @@ def test_an_asset_shows_picture_mask_keypoints_and_embedding(look: Look, site: S
     look.wait("[...document.querySelectorAll('.stage img')].every((img) => img.naturalWidth > 0)")
     assert page.locator(".stage img").count() == 2
     asset = site.world.assets[asset_id]
-    assert page.locator(".dots circle").count() == len(asset.made("keypoints")) // 12
+    assert page.locator(".dots .point").count() == len(asset.made("keypoints")) // 12
     assert page.locator(".dots").get_attribute("viewBox") == f"0 0 {asset.size[0]} {asset.size[1]}"
     assert page.locator(".strip rect").count() == 512
     figures = page.get_by_role("region", name=re.compile("Embedding")).inner_text()
@@ -341,6 +341,20 @@ def test_old_figures_are_shown_as_old_while_the_sidecar_does_not_answer(browser:
         until(lambda: alert.inner_text() == "", "it is heard again")
         until(lambda: "no answer" not in status.inner_text(), "and says so")
         look.hold(allowed="ERR_CONNECTION|ERR_EMPTY|status of 503")
+
+
+def test_a_part_that_fails_is_said_to_be_old(look: Look) -> None:
+    look.open("", "Overview")
+    problem = '{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"It failed."}'
+    reply = {"status": 500, "content_type": "application/problem+json", "body": problem}
+    look.page.route(re.compile("/verification$"), lambda route: route.fulfill(**reply))
+    alert = look.page.get_by_role("alert")
+    alert.get_by_text("Some figures below are old").wait_for()
+    assert "It failed." in alert.inner_text()
+    assert look.page.get_by_role("link", name=re.compile("^corrupt")).count() == 1
+    look.page.unroute_all()
+    until(lambda: alert.inner_text() == "", "all of it is new again")
+    look.hold(allowed="status of 500")
 
 
 # --- for everybody ---------------------------------------------------------------------------------

@@ -17,7 +17,11 @@ const VIEWS = { overview, findings, job, images: gallery, frames: gallery, asset
 const NAME = "artifact-sidecar";
 
 let route = parse(window.location.hash);
-const live = new Live(render, () => VIEWS[route.view].wanted(context()));
+const live = new Live(
+  render,
+  () => VIEWS[route.view].wanted(context()),
+  (address) => VIEWS[route.view].slow?.(address) ?? false,
+);
 
 function context() {
   return {
@@ -90,6 +94,10 @@ function alerts() {
       h("p", null, h("b", null, `The sidecar does not answer since ${clock(live.downSince)}.`), since, " It is asked again by itself."),
       h("button", { type: "button", on: { click: () => live.wake() } }, "Ask now"),
     );
+  }
+  const { trouble } = live;
+  if (trouble !== null && live.indexState !== "scanning") {
+    return h("div", { class: "alert warn" }, sign("warn"), h("p", null, h("b", null, `Some figures below are old, since ${clock(trouble.since)}. `), trouble.detail));
   }
   if (live.indexState === "scanning") {
     return h("div", { class: "alert note" }, sign("note"), h("p", null, "The first look at all files is still under way: lists and counts are not complete yet."));

@@ -22,6 +22,9 @@ export function wanted({ route, data }) {
   return ["healthz", record(route), ...files.map(content)];
 }
 
+/** What a file holds is asked for less often than what the index says about it. */
+export const slow = (address) => address.startsWith("artifacts/");
+
 export function render({ route, data, answer }) {
   const asset = data(record(route));
   const head = [crumbs(route, asset), h("h1", { tabindex: -1, class: "path" }, route.id)];
@@ -116,13 +119,18 @@ function show(route, name, value) {
 
 function dots(points, picture) {
   const [width, height] = upright(picture);
-  const radius = Math.max(width, height) / 110;
   const all = points.rows.filter(([x, y]) => x !== null && y !== null);
   return s(
     "svg",
     { class: "dots", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${count(points.total)} keypoints` },
     all.map(([x, y, ...rest], at) =>
-      s("circle", { cx: x, cy: y, r: radius, class: x < 0 || y < 0 || x > width || y > height ? "out" : "in" }, s("title", null, `Keypoint ${at + 1}: ${[x, y, ...rest].map(figure).join(", ")}`)),
+      s(
+        "g",
+        { class: x < 0 || y < 0 || x > width || y > height ? "point out" : "point" },
+        s("title", null, `Keypoint ${at + 1}: ${[x, y, ...rest].map(figure).join(", ")}`),
+        s("path", { class: "rim", d: `M${x} ${y}h0` }),
+        s("path", { d: `M${x} ${y}h0` }),
+      ),
     ),
   );
 }

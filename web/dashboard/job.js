@@ -47,6 +47,7 @@ export function jobHead(route, job) {
   return [
     h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "#/" }, "Overview"), h("span", { "aria-hidden": "true" }, " / "), "Job"),
     h("h1", { tabindex: -1, class: "path" }, route.job),
+    h("p", { class: "muted subline" }, job?.updated_at ? `changed ${ago(job.updated_at)}` : "\u00a0"),
     h(
       "nav",
       { class: "tabs", "aria-label": "Job" },
@@ -65,7 +66,6 @@ function whole(job, found) {
     found && found.total > 0
       ? h("p", { class: "badges" }, Object.entries(found.findings).map(([kind, features]) => kindBadge(kind, Object.values(features).reduce((a, b) => a + b, 0))))
       : null,
-    job.updated_at ? h("p", { class: "muted" }, `changed ${ago(job.updated_at)}`) : null,
   ];
 }
 
@@ -123,7 +123,7 @@ function speed(perMinute, left) {
 /** Remember what is done now, for the rate and the chart. */
 export function observe({ route, data, answer }) {
   const done = data(summary(route));
-  if (!done || answer(summary(route)).problem) {
+  if (!done || answer(summary(route)).failedSince) {
     return;
   }
   for (const [name] of SETS) {

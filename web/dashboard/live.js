@@ -4,14 +4,19 @@
 const VISIBLE_MS = 2000;
 const HIDDEN_MS = 30000;
 const SLOWEST_MS = 6000;
+const SELDOM_MS = 6000;
 const TIMEOUT_MS = 10000;
 const KEPT = 300;
 
 export class Live {
-  /** `render` is called after every round; `wanted` gives the addresses that are needed now. */
-  constructor(render, wanted) {
+  /**
+   * `render` is called after every round; `wanted` gives the addresses that are needed now, `seldom` says
+   * which of them need not be asked in every round.
+   */
+  constructor(render, wanted, seldom) {
     this.render = render;
     this.wanted = wanted;
+    this.seldom = seldom;
     this.answers = new Map();
     this.lastHeard = null;
     this.downSince = null;
@@ -46,7 +51,7 @@ export class Live {
         break;
       }
       fresh.forEach((address) => asked.add(address));
-      const heard = await Promise.all(fresh.map((address) => this.ask(address)));
+      const heard = await Promise.all(fresh.filter((address) => this.due(address)).map((address) => this.ask(address)));
       if (round !== this.round) {
         return;
       }
@@ -58,6 +63,21 @@ export class Live {
     }
     this.forget(asked);
     this.timer = setTimeout(() => this.poll(round), this.pause());
+  }
+
+  due(address) {
+    const known = this.answers.get(address);
+    return !known || known.failedSince || !this.seldom(address) || Date.now() - known.at >= SELDOM_MS;
+  }
+
+  /** Since when some of what is wanted has not been answered as it should be, and why; null if all was. */
+  get trouble() {
+    const failing = this.wanted().map((address) => this.answers.get(address)).filter((known) => known?.failedSince);
+    if (failing.length === 0) {
+      return null;
+    }
+    const since = Math.min(...failing.map((known) => known.failedSince));
+    return { since, detail: failing[0].problem?.detail ?? "It took too long." };
   }
 
   pause() {
@@ -93,25 +113,34 @@ export class Live {
       });
       return await this.take(address, known, response);
     } catch {
+      this.failed(address, known, null);
       return false;
     }
+  }
+
+  /** What was known stays, marked as old. */
+  failed(address, known, problem) {
+    this.keep(address, { at: 0, ...known, problem, failedSince: known?.failedSince ?? Date.now() });
   }
 
   async take(address, known, response) {
     this.indexState = response.headers.get("X-Index-State") ?? this.indexState;
     if (response.status === 304) {
-      known.at = Date.now();
+      this.keep(address, { ...known, at: Date.now(), problem: null, failedSince: null });
       return true;
     }
     const type = response.headers.get("Content-Type") ?? "";
     if (!/^application\/(problem\+)?json/.test(type)) {
-      return false; // a proxy answers in its place
+      this.failed(address, known, null); // a proxy answers in its place
+      return false;
     }
     const body = await response.json();
     if (response.ok) {
       this.keep(address, { data: body, etag: response.headers.get("ETag"), at: Date.now(), problem: null });
+    } else if (response.status >= 500) {
+      this.failed(address, known, body);
     } else {
-      this.keep(address, { data: response.status === 404 ? null : known?.data, at: Date.now(), problem: body });
+      this.keep(address, { data: null, at: Date.now(), problem: body });
     }
     return true;
   }

@@ -17,6 +17,9 @@ export function wanted({ route, data }) {
   return ["healthz", "verification", JOBS(route), ...jobs.flatMap((job) => [report(job), summary(job)])];
 }
 
+/** What each job has is asked for less often than the list of jobs itself. */
+export const slow = (address) => address.startsWith("jobs/");
+
 const report = (job) => api(["jobs", job.job_id, "verification"]);
 const summary = (job) => api(["jobs", job.job_id, "features", "summary"]);
 

@@ -81,7 +81,7 @@ export function statusWords(health) {
   if (health.problems.length > 0) {
     return ["warn", "Answers are right, but something looks unintended", ""];
   }
-  return ["good", "All is well", "The index holds everything that is on disk and in the database."];
+  return ["good", "Up to date", "The index holds everything that is on disk and in the database."];
 }
 
 const ADVICE = [
