@@ -48,6 +48,14 @@ class Crawl:
         self._about.clear()
         self._refill()
 
+    def is_told(self, directory: str) -> bool:
+        """Whether a hint was about a subtree that the directory lies in, which is not all listed yet."""
+        return self._list.is_told(directory)
+
+    def forget_told(self) -> None:
+        """Nothing has to be listed any more."""
+        self._list.forget_told()
+
     def pop(self) -> Task | None:
         """The next directory for the caller to list; None: there is none."""
         if len(self._list):

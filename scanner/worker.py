@@ -514,7 +514,7 @@ class Worker:
 
     def _is_check(self, task: Task) -> bool:
         """Whether a difference is one of which an event should have told."""
-        if task.told or not self.crawled:
+        if task.told or not self.crawled or self.crawl.is_told(task.directory):
             return False
         return task.found or self.watcher.watches(task.directory)
 
@@ -552,6 +552,8 @@ class Worker:
             self._roots_to_save = False
 
     def _finish_what_is_done(self) -> None:
+        if not self.listing:
+            self.crawl.forget_told()
         if not self.listing:
             self.crawl.close()
             if self._pass_started is not None:

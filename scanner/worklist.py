@@ -61,21 +61,22 @@ class Worklist:
     def pop(self) -> Task:
         """Remove and return the next task; raises KeyError where there is none."""
         directory, task = self._tasks.popitem()
-        if not task.told and self._told and self._is_told(directory):
-            task = task._replace(told=True)
-        if not self._tasks:
-            self._told.clear()
-        return task
+        return task._replace(told=True) if not task.told and self.is_told(directory) else task
+
+    def is_told(self, directory: str) -> bool:
+        """Whether a hint was about a subtree that the directory lies in, since :meth:`forget_told`."""
+        while self._told and directory:
+            if directory in self._told:
+                return True
+            directory = directory.rpartition("/")[0]
+        return "" in self._told
+
+    def forget_told(self) -> None:
+        """Everything that hints were about has been looked at."""
+        self._told.clear()
 
     def _tell(self, directory: str) -> None:
         """Everything below is told of: also what waits here for another reason."""
         self._told.add(directory)
         if len(self._told) > MAX_TOLD:
             self._told = {""}
-
-    def _is_told(self, directory: str) -> bool:
-        while directory:
-            if directory in self._told:
-                return True
-            directory = directory.rpartition("/")[0]
-        return "" in self._told

@@ -43,6 +43,8 @@ def test_a_hint_about_a_subtree_tells_of_all_that_waits_in_it() -> None:
     tasks.push(Task("f/a", recursive=True), last=True)
     told = {task.directory: task.told for task in drained(tasks)}
     assert told == {"f/a/b": True, "f/ab": False, "f": False, "f/a": True}
+    assert tasks.is_told("f/a/b/c")
+    tasks.forget_told()
     tasks.push(Task("f/a/b", told=False))
     assert not tasks.pop().told
 
