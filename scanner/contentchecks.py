@@ -31,6 +31,7 @@ AGAIN_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 _PORTION = 200
 _RESULTS = 200
+_RETRIES = 500
 _GATHER_SECONDS = 0.1
 
 OUTCOMES = {
@@ -71,6 +72,7 @@ class ContentChecks:
         self._look_at = 0.0
         self._revision = -1
         self._retried_ns: int | None = None
+        self._retry_from: tuple[int, str, int] | None = None
         self.done = 0
 
     @property
@@ -131,7 +133,7 @@ class ContentChecks:
         state = self._index.tree.state(path)
         if path in self._flying or path in self._later or state is None:
             return False
-        image = self._image_of(key) if feature in CHECKED_WITH_IMAGE else None
+        image = self._file_of(key, Feature.IMAGE) if feature in CHECKED_WITH_IMAGE else None
         image_state = None if image is None else self._index.tree.state(image)
         tag = Tag(
             key,
@@ -150,8 +152,9 @@ class ContentChecks:
         self._flying.add(path)
         return True
 
-    def _image_of(self, key: Key) -> str | None:
-        row = self._db.execute("SELECT image FROM assets WHERE type=? AND id=? AND listed", key).fetchone()
+    def _file_of(self, key: Key, feature: Feature) -> str | None:
+        sql = f"SELECT {feature.wire} FROM assets WHERE type=? AND id=? AND listed"
+        row = self._db.execute(sql, key).fetchone()
         return None if row is None else row[0]
 
     def _real_roots(self) -> list[str]:
@@ -159,23 +162,23 @@ class ContentChecks:
         return [os.path.realpath(absolute(root)) for root in self._worker.roots.all]
 
     def _retry_unchecked(self) -> None:
-        """With every full pass, what could not be read is tried again."""
-        if self._retried_ns == self._worker.last_pass_ns:
-            return
-        first = self._retried_ns is None
-        self._retried_ns = self._worker.last_pass_ns
-        if first:
+        """With every full pass, what could not be read is tried again, a part of it at a time."""
+        if self._retried_ns != self._worker.last_pass_ns:
+            first = self._retried_ns is None
+            self._retried_ns = self._worker.last_pass_ns
+            self._retry_from = None if first else (-1, "", -1)
+        if self._retry_from is None or len(self._again) >= _RETRIES:
             return
         rows = self._db.execute(
-            "SELECT type, id, feature FROM details WHERE outcome >= 3 AND outcome = 3 LIMIT 2000"
+            "SELECT type, id, feature FROM details WHERE outcome >= 3 AND outcome = 3"
+            " AND (type, id, feature) > (?,?,?) ORDER BY type, id, feature LIMIT ?",
+            (*self._retry_from, _RETRIES),
         ).fetchall()
+        self._retry_from = rows[-1] if rows else None
         for type, id, feature in rows:
-            column = Feature(feature).wire
-            row = self._db.execute(
-                f"SELECT {column} FROM assets WHERE type=? AND id=?", (type, id)
-            ).fetchone()
-            if row is not None and row[0] is not None:
-                heapq.heappush(self._again, (0.0, (AssetType(type), id), Feature(feature), row[0]))
+            path = self._file_of((AssetType(type), id), Feature(feature))
+            if path is not None:
+                heapq.heappush(self._again, (0.0, (AssetType(type), id), Feature(feature), path))
 
     # --- taking --------------------------------------------------------------------------------------
 

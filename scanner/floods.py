@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
+from scanner.backlog import SLICE, Backlog, Slices
 from scanner.claimpath import common_prefix
 from scanner.contentchecks import OUTCOMES
 from scanner.findings import Status, Stored
@@ -19,7 +21,6 @@ from scanner.resolve import Outcome
 
 MANY_CLAIMS = 20
 MANY_FILES = 100
-_PORTION = 2000
 _SAMPLE = 500
 KEYS = {outcome: key for key, outcome in OUTCOMES.items()}
 _COLUMNS = "id, feature, kind, scope, state, path, claimed, detail, reason"
@@ -34,10 +35,14 @@ class Strange(NamedTuple):
 
 
 class Floods:
-    """Keeps the problems up to date; ``problems`` are lines for a person."""
+    """Keeps the problems up to date; ``problems`` are lines for a person.
 
-    def __init__(self, index: Index, root: str) -> None:
+    What a problem that begins or ends does to the findings that are part of it is left to ``backlog``.
+    """
+
+    def __init__(self, index: Index, root: str, backlog: Backlog) -> None:
         self._index = index
+        self._backlog = backlog
         self._db: Any = index.db
         self._root = root
         self._at = 0.0
@@ -93,9 +98,9 @@ class Floods:
         ended, begun = self.strange.keys() - found.keys(), found.keys() - self.strange.keys()
         self.strange = found
         for strange in begun:
-            self._move(strange, Status.PUBLISHED, Status.WITHHELD)
+            self._backlog.add(partial(self._move, strange, Status.PUBLISHED, Status.WITHHELD))
         for strange in ended:
-            self._move(strange, Status.WITHHELD, Status.WAITING)
+            self._backlog.add(partial(self._move, strange, Status.WITHHELD, Status.WAITING))
         return bool(begun or ended)
 
     def _claims(self, strange: Strange) -> int:
@@ -126,19 +131,19 @@ class Floods:
                 return "/".join(parts[:place]) or "/"
         return common
 
-    def _move(self, strange: Strange, old: Status, new: Status) -> None:
-        """Every finding of a problem into another state, in portions."""
+    def _move(self, strange: Strange, old: Status, new: Status) -> Slices:
+        """Every finding of a problem into another state."""
         while True:
-            with self._index.transaction():
-                rows = self._db.execute(
-                    f"SELECT {_COLUMNS} FROM findings"
-                    " WHERE reason=? AND type=? AND feature=? AND state=? LIMIT ?",
-                    (strange.reason, strange.type, strange.feature, old, _PORTION),
-                ).fetchall()
-                for row in rows:
-                    self._index.findings.set_state(strange.type, Stored(*row), new)
-            if len(rows) < _PORTION:
+            rows = self._db.execute(
+                f"SELECT {_COLUMNS} FROM findings"
+                " WHERE reason=? AND type=? AND feature=? AND state=? LIMIT ?",
+                (strange.reason, strange.type, strange.feature, old, SLICE),
+            ).fetchall()
+            if not rows:
                 return
+            for row in rows:
+                self._index.findings.set_state(strange.type, Stored(*row), new)
+            yield
 
     # --- expectations --------------------------------------------------------------------------------
 
@@ -159,7 +164,7 @@ class Floods:
         if changed:
             assets.rules = replace(assets.rules, excused=frozenset(excused))
             for outcome in changed:
-                self._mark(outcome)
+                self._backlog.add(partial(self._mark, outcome))
         return bool(changed)
 
     def _checked(self, feature: Feature) -> int:
@@ -174,18 +179,18 @@ class Floods:
         ).fetchone()
         return "" if row is None else str(row[0])
 
-    def _mark(self, outcome: Outcome) -> None:
-        """Resolve again every asset with a file that fails by an expectation, in portions."""
+    def _mark(self, outcome: Outcome) -> Slices:
+        """Resolve again every asset with a file that fails by an expectation."""
         last = (-1, "")
         while True:
-            with self._index.transaction():
-                rows = self._db.execute(
-                    "SELECT type, id FROM details WHERE outcome >= 3 AND outcome=? AND (type, id)>(?,?)"
-                    " ORDER BY type, id LIMIT ?",
-                    (outcome, *last, _PORTION),
-                ).fetchall()
-                for type, id in rows:
-                    self._index.assets.mark((AssetType(type), id))
-            if len(rows) < _PORTION:
+            rows = self._db.execute(
+                "SELECT type, id FROM details WHERE outcome >= 3 AND outcome=? AND (type, id)>(?,?)"
+                " ORDER BY type, id LIMIT ?",
+                (outcome, *last, SLICE),
+            ).fetchall()
+            if not rows:
                 return
+            for type, id in rows:
+                self._index.assets.mark((AssetType(type), id))
             last = rows[-1]
+            yield

@@ -5,51 +5,74 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from scanner.backlog import Backlog, Slices
 from scanner.findings import FRAMES, Status, Stored
 from scanner.index import Index
 from scanner.records import AssetType, Kind
 
 QUIET_SECONDS = 1.0
 """A video is looked at once its frames have not changed for this long."""
-STEP_SECONDS = 0.02
+PAUSE_FACTOR = 50.0
+"""A video is left alone for this many times what the last look at it took: frames may come one by one."""
+_SLICE = 1000
 _TYPE = AssetType.VIDEO_FRAME
 
 
 class FrameGaps:
-    """Looks at videos whose frames have changed, a few at a time."""
+    """Looks at videos whose frames have changed; ``backlog`` does it a slice at a time."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, backlog: Backlog) -> None:
         self._index = index
         self._db: Any = index.db
+        self._backlog = backlog
         self._waiting: dict[str, float] = {}
+        self._rest: dict[str, float] = {}
 
     @property
     def pending(self) -> int:
         """How many videos are to be looked at."""
         return len(self._waiting)
 
-    def step(self, now: float, quiet: float = QUIET_SECONDS) -> bool:
-        """Look at videos for a moment; True if there are more."""
+    def step(self, now: float, *, at_once: bool = False) -> None:
+        """Take note of changes, and see to it that the videos that are due are looked at."""
         for video in self._index.findings.take_videos():
             self._waiting[video] = now
-        due = [video for video, changed in self._waiting.items() if now - changed >= quiet]
-        if not due:
-            return False
-        with self._index.transaction():
-            for video in due:
-                del self._waiting[video]
-                self._look(video)
-                if time.monotonic() - now > STEP_SECONDS:
-                    return True
-        return False
+        if at_once:
+            due = list(self._waiting)
+        else:
+            self._rest = {video: until for video, until in self._rest.items() if until > now}
+            due = [
+                video
+                for video, changed in self._waiting.items()
+                if now - changed >= QUIET_SECONDS and video not in self._rest
+            ]
+        for video in due:
+            del self._waiting[video]
+            self._backlog.add(partial(self._look, video))
 
-    def _look(self, video: str) -> None:
-        numbers = self._numbers(video)
-        detail = missing(numbers)
+    def _look(self, video: str) -> Slices:
+        seconds = 0.0
+        numbers: set[int] = set()
+        frames = self._frames(video)
+        more = True
+        while more:
+            started = time.monotonic()
+            part = next(frames, None)
+            if part is None:
+                self._tell(video, missing(sorted(numbers)))
+                more = False
+            else:
+                numbers.update(part)
+            seconds += time.monotonic() - started
+            yield
+        self._rest[video] = time.monotonic() + PAUSE_FACTOR * seconds
+
+    def _tell(self, video: str, detail: str | None) -> None:
         row = self._db.execute(
             "SELECT id, feature, kind, scope, state, path, claimed, detail, reason FROM findings"
             " WHERE type=? AND id=? AND feature=? AND kind=?",
@@ -64,18 +87,20 @@ class FrameGaps:
         if detail is not None:
             self._index.findings.insert_about_frames(video, scope, detail, since_state(old))
 
-    def _numbers(self, video: str) -> list[int]:
-        layout = self._index.layout
-        numbers = set()
-        rows = self._db.execute(
-            "SELECT image FROM assets WHERE type=1 AND owner=? AND listed", (video,)
-        ).fetchall()
-        for (image,) in rows:
-            names = layout.image_names(_TYPE, image)
-            frame = "" if names is None else names.names.get("frame", "")
-            if frame.isascii() and frame.isdigit():
-                numbers.add(int(frame))
-        return sorted(numbers)
+    def _frames(self, video: str) -> Iterator[list[int]]:
+        """The numbers of the frames that are there, in parts."""
+        last = ""
+        while rows := self._db.execute(
+            "SELECT id, image FROM assets WHERE type=1 AND owner=? AND listed AND id>? ORDER BY id LIMIT ?",
+            (video, last, _SLICE),
+        ).fetchall():
+            yield [number for _, image in rows if (number := self._number(image)) is not None]
+            last = rows[-1][0]
+
+    def _number(self, image: str) -> int | None:
+        names = self._index.layout.image_names(_TYPE, image)
+        frame = "" if names is None else names.names.get("frame", "")
+        return int(frame) if frame.isascii() and frame.isdigit() else None
 
     def _scope(self, video: str) -> int:
         row = self._db.execute("SELECT scope FROM owners WHERE type=? AND id=?", (_TYPE, video)).fetchone()

@@ -7,9 +7,10 @@ between two of them leaves an index that the next one can take over.
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ from scanner.layout import Layout
 from scanner.listing import Listing
 from scanner.mirror import Mirror
 from scanner.owners import OwnerTable
-from scanner.records import Entry, Feature
+from scanner.records import AssetType, Entry, Feature
 from scanner.resolve import Disagreement, Rules
 from scanner.rows import SinkItem
 from scanner.tree import UNMATCHED, Census, Changes, Tree, first_folder, kind_flags, kind_of
@@ -118,6 +119,7 @@ class Index:
             rules_of(config),
             self._compare,
         )
+        self.assets.recorded.update(self.recorded() or {})
         self.users = FileUsers(self.db, self.claims, self._classify)
         self._told = compared
         self.findings = FindingTable(self.db, self.tree, self.assets, self.owners.counts, config.verify)
@@ -209,6 +211,18 @@ class Index:
         """Keep a value in the index."""
         self.db.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (key, value))
 
+    def recorded(self) -> dict[AssetType, frozenset[Feature]] | None:
+        """Which features the rows of each type had a column for when all assets were compared by them."""
+        text = self.meta("recorded")
+        if text is None:
+            return None
+        known: list[list[int]] = json.loads(text)
+        return {type: frozenset(map(Feature, known[type])) for type in AssetType}
+
+    def set_recorded(self, recorded: Mapping[AssetType, frozenset[Feature]]) -> None:
+        """Keep this."""
+        self.set_meta("recorded", json.dumps([sorted(recorded[type]) for type in AssetType]))
+
     def unmatched_example(self) -> str | None:
         """The path of a file that neither a pattern nor a row knows."""
         row = self.db.execute(
@@ -218,6 +232,8 @@ class Index:
 
     def claimed_below(self, root: str) -> bool:
         """Whether a row names a file below a first folder."""
+        if root and root not in self.claims.folders:
+            return False  # a search of all rows is only for a folder that one of them has named
         below = root + "/" if root else ""
         return any(
             path.startswith(below)

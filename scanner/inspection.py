@@ -110,7 +110,7 @@ class Inspection:
         if waiting != self._waiting:
             self._waiting, self._since = waiting, time.monotonic()
         if not waiting:
-            return self.verifier.floods.is_fresh
+            return self.verifier.is_settled
         return bool(self.faults) and time.monotonic() - self._since > STALLED_SECONDS
 
     def _is_out_of_reach(self) -> bool:

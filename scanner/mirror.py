@@ -16,7 +16,7 @@ from scanner.assets import AssetTable
 from scanner.claims import ClaimTable
 from scanner.owners import OwnerTable
 from scanner.records import AssetRow, AssetType, JobRow, MembershipRow, ProductRow, VideoRow
-from scanner.rows import Applied, BeginFull, FullPass, PollDone, PollFailed, Rows, SinkItem, Table
+from scanner.rows import Applied, BeginFull, FullPass, PollDone, PollFailed, Recorded, Rows, SinkItem, Table
 from scanner.tree import UNMATCHED, Tree
 
 _ASSET_TABLES = {Table.PRODUCT_IMAGES: AssetType.PRODUCT_IMAGE, Table.VIDEO_FRAMES: AssetType.VIDEO_FRAME}
@@ -65,6 +65,8 @@ class Mirror:
                     self._mark_row(row, None)
             case FullPass(table):
                 self._remove_unseen(table)
+            case Recorded(type, features):
+                self._assets.recorded[type] = features
             case PollFailed():
                 self._seen.clear()
                 self._claims.abandon_full()

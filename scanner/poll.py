@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from scanner.database import Source
 from scanner.oddities import Oddities
-from scanner.rows import BATCH, BeginFull, FullPass, PollItem, Raw, Rows, Table
+from scanner.rows import BATCH, BeginFull, FullPass, PollItem, Raw, Recorded, Rows, Table
 from scanner.tableplan import Dirt, TablePlan
 from scanner.timestamps import Clock
 from scanner.window import TableState, digest, has_watermark, made_since, updated_since
@@ -62,6 +62,8 @@ class Poll:
     def table(self, table: Table, *, full: bool) -> Iterator[PollItem]:
         """What has changed in one table, or all of it."""
         plan, state = self._schema.plans.get(table), self._states[table]
+        if plan is not None and plan.spec.asset_type is not None:
+            yield Recorded(plan.spec.asset_type, plan.recorded)
         fingerprint = self._fingerprint(table)
         if state.fingerprint != fingerprint:
             state.fingerprint, state.complete = fingerprint, False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from scanner.records import PipelineRow
+from scanner.records import AssetType, Feature, PipelineRow
 
 
 class Table(StrEnum):
@@ -28,6 +28,14 @@ class Rows:
 
     table: Table
     rows: Sequence[PipelineRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Which features of an asset a table has a column for; comes before the rows of the table."""
+
+    type: AssetType
+    features: frozenset[Feature]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +75,5 @@ class Applied:
 
 BATCH = 2000
 Raw = Sequence[tuple[Any, ...]]  # rows as a driver gives them
-PollItem = Rows | BeginFull | FullPass
+PollItem = Rows | Recorded | BeginFull | FullPass
 SinkItem = PollItem | PollDone | PollFailed | Applied

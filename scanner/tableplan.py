@@ -15,7 +15,7 @@ from sqlalchemy.types import NullType, TypeEngine
 
 from scanner import cleaning
 from scanner.cleaning import Cleaner, Report
-from scanner.records import PipelineRow
+from scanner.records import Feature, PipelineRow
 from scanner.rows import Raw, Table
 from scanner.tablespec import Role, TableSpec, Wanted
 from scanner.timestamps import EPOCH_UNITS, Clock
@@ -67,6 +67,13 @@ class TablePlan:
     def keys(self) -> list[sa.ColumnElement[Any]]:
         """The key columns as the database has them."""
         return [self.relation.c[name] for name in self.spec.keys]
+
+    @property
+    def recorded(self) -> frozenset[Feature]:
+        """The features that an asset's row says something about; one whose column is of no use is not."""
+        names = [wanted.name for wanted in self.spec.wanted[-len(Feature) :]]
+        read = {cell.name for cell in self.cells if cell.place is not None}
+        return frozenset(feature for feature in Feature if names[feature] in read)
 
     def select(self) -> sa.Select[Any]:
         """Every row, as raw values in the order of ``outputs``."""

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from scanner.backlog import SLICE, Backlog, Slices
 from scanner.config import Config
 from scanner.contentchecks import ContentChecks
 from scanner.exceptions import IndexFull
 from scanner.findings import FRAMES, Status, Stored
 from scanner.floods import Floods
-from scanner.framegaps import QUIET_SECONDS, FrameGaps
+from scanner.framegaps import FrameGaps
 from scanner.pattern import is_exact
 from scanner.poller import PollerStatus
 from scanner.records import AssetType, Feature, Kind
@@ -53,11 +54,13 @@ class Verifier:
         self._database = database
         self._at_once = at_once
         self.checks = ContentChecks(config, worker)
-        self.floods = Floods(worker.index, config.data.root)
-        self.gaps = FrameGaps(worker.index)
+        self.backlog = Backlog(worker.index)
+        self.floods = Floods(worker.index, config.data.root, self.backlog)
+        self.gaps = FrameGaps(worker.index, self.backlog)
         self._at = 0.0
         self._synced: tuple[int, int] = (0, 0)  # the ends of the last poll and of the one before
         self._passed_ns: int | None = None
+        self._recorded: dict[AssetType, frozenset[Feature]] = {}
 
     @property
     def pending(self) -> int:
@@ -85,10 +88,14 @@ class Verifier:
             return False
         try:
             busy = self.checks.step(now)
-            if now < self._at or not self._worker.ready:
+            if not self._worker.ready:
+                return busy
+            busy = self.backlog.step() or busy
+            if now < self._at:
                 return busy
             self._at = now + STEP_SECONDS
-            busy = self.gaps.step(now, 0.0 if self._at_once else QUIET_SECONDS) or busy
+            self._note_columns()
+            self.gaps.step(now, at_once=self._at_once)
             self.floods.step(now)
             self._note_pass()
             if self._at_once and not self._has_seen_all():
@@ -106,6 +113,7 @@ class Verifier:
         due = self._due(now_us)
         if not due:
             return False
+        self._worker.check_roots()  # rows that came a moment ago may say that one should be there
         ready = [item for item in due if not self._is_suspended(item)]
         with self._index.transaction():
             for item in due:
@@ -222,8 +230,36 @@ class Verifier:
             self._synced = (last, self._synced[0])
 
     def _has_seen_all(self) -> bool:
-        nothing_waits = not (self._worker.pending or self.pending or self.gaps.pending)
-        return nothing_waits and self.floods.is_fresh
+        return not (self._worker.pending or self.pending) and self.is_settled
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more is to be found out from what the index holds."""
+        return not (self.gaps.pending or self.backlog) and self.floods.is_fresh
+
+    def _note_columns(self) -> None:
+        """Where a column has come or gone, files that its rows do not name are findings, or are none."""
+        recorded = dict(self._index.assets.recorded)
+        if recorded == self._recorded:
+            return
+        self._recorded = recorded
+        known = self._index.recorded()
+        if known != recorded:
+            with self._index.transaction():
+                self._index.set_recorded(recorded)
+            if known is not None:
+                self.backlog.add(self._mark_recorded)
+
+    def _mark_recorded(self) -> Slices:
+        """Resolve every asset again that has a row."""
+        last = 0
+        while rows := self._db.execute(
+            "SELECT row, type, id FROM claims WHERE row>? ORDER BY row LIMIT ?", (last, SLICE)
+        ).fetchall():
+            for _, type, id in rows:
+                self._index.assets.mark((AssetType(type), id))
+            last = rows[-1][0]
+            yield
 
     def _note_pass(self) -> None:
         """Let readers know when everything was last looked at."""

@@ -135,7 +135,7 @@ class Worker:
 
     def begin_pass(self) -> None:
         """Reconcile everything: list every directory below every root."""
-        self._check_roots(time.monotonic())
+        self.check_roots()
         self._pass_started = time.monotonic()
         self.sweeper.abandon()
         self.listed = 0
@@ -150,7 +150,7 @@ class Worker:
         """Do what is most urgent; returns for how many seconds there is nothing to do."""
         now = time.monotonic()
         if now >= self._roots_at:
-            self._check_roots(now)
+            self.check_roots()
         for directory, names in self.settling.due(now).items():
             self.dirty.mark_names(directory, names)
         if self.full is not None and now < self._full_until:
@@ -535,8 +535,9 @@ class Worker:
         self.crawled = self.synced = self.index.mirror.crawled = True
         LOG.info("an index of %d files is taken over", self.index.files)
 
-    def _check_roots(self, now: float) -> None:
-        self._roots_at = now + 1.0
+    def check_roots(self) -> None:
+        """Look now whether the roots are there, by the rows as they are known."""
+        self._roots_at = time.monotonic() + 1.0
         before = {root.path for root in self.roots.unavailable()}
         for root in self.roots.check():
             self._roots_to_save = True
