@@ -25,6 +25,7 @@ from PIL import Image
 
 from scanner.config import Config
 from web import demo
+from web.commands import parser
 from web.demoworker import WAYS, Worker
 from web.demoworld import COLUMNS, FEATURES, Asset, World, make_world
 
@@ -118,9 +119,7 @@ def test_the_worker_does_everything_and_only_what_it_broke_disagrees(world: Worl
 
 
 def options(*given: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    demo.add_arguments(parser)
-    return parser.parse_args(given)
+    return parser().parse_args(["demo", *given])
 
 
 def test_once_makes_the_files_says_where_and_serves_nothing(

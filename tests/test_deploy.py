@@ -21,7 +21,7 @@ from test_metrics import SNAPSHOT
 from scanner.board import Board
 from scanner.config import Config, all_keys, load_config
 from web.app import ROUTES
-from web.cli import _parser
+from web.commands import parser
 from web.metrics import Metrics
 
 yaml = pytest.importorskip("yaml")
@@ -105,7 +105,7 @@ def test_the_image_runs_as_a_fixed_user_and_serves_by_default() -> None:
     assert last_stage("USER") == [f"{USER}:{USER}"]
     assert f"--uid {USER}" in DOCKERFILE
     assert json.loads(last_stage("ENTRYPOINT")[0]) == ["sidecar"]
-    assert _parser().parse_args(json.loads(last_stage("CMD")[0])).command
+    assert parser().parse_args(json.loads(last_stage("CMD")[0])).command
     assert last_stage("EXPOSE") == [str(PORT)]
     for label in ("title", "description", "version", "revision", "licenses"):
         assert f"org.opencontainers.image.{label}=" in DOCKERFILE
@@ -195,7 +195,7 @@ def test_the_sidecar_is_a_native_one_and_its_probes_are_routes() -> None:
     names = {port["name"] for port in container["ports"]}
     assert {probe["port"] for probe in probes.values()} <= names
     assert manifest("Service")["spec"]["ports"][0]["targetPort"] in names
-    options = _parser().parse_args(container["args"])
+    options = parser().parse_args(container["args"])
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert str(Path(options.config).parent) in mounted
     assert Path(options.config).name in manifest("ConfigMap")["data"]

@@ -53,15 +53,6 @@ Its files and its configuration are in {directory}; ask why it answers as it doe
 Serve = Callable[[Config], int]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``sidecar demo``."""
-    parser.add_argument(
-        "--port", type=_port, metavar="N", help="port to serve at (default: 8080 or any free)"
-    )
-    parser.add_argument("--keep", action="store_true", help="leave the files behind in the end")
-    parser.add_argument("--once", action="store_true", help="make the files, say where, and end")
-
-
 def run(config: Config, args: argparse.Namespace, serve: Serve) -> int:
     """Make the world, serve it until SIGINT or SIGTERM, and clean up; returns the exit code.
 
@@ -178,9 +169,3 @@ def _stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"found {text!r}, allowed is 0 to 65535")
-    return int(text)
