@@ -245,6 +245,18 @@ def test_an_asset_shows_its_files_beside_the_claims(look: Look, site: Site) -> N
     look.hold()
 
 
+def test_a_mask_that_cannot_be_drawn_and_points_outside_are_said_so(look: Look, site: Site) -> None:
+    for way, words in (
+        ("a mask is cut off", "The mask cannot be drawn"),
+        ("a keypoint lies outside of its image", "1 outside"),
+    ):
+        asset_id, _ = site.broken(way)
+        type = "video_frame" if site.world.assets[asset_id].is_frame else "product_image"
+        look.open(f"#/assets/{type}/{asset_id}", asset_id)
+        look.page.locator(".controls").get_by_text(words).wait_for()
+    look.hold(allowed="status of 422")
+
+
 def test_an_embedding_that_is_not_finite_is_shown_as_such(look: Look, site: Site) -> None:
     asset_id, _ = site.broken("an embedding holds a NaN")
     type = "video_frame" if site.world.assets[asset_id].is_frame else "product_image"

@@ -28,6 +28,7 @@ function context() {
     route,
     answer: (address) => live.answer(address),
     data: (address) => live.answer(address)?.data ?? null,
+    down: live.down,
   };
 }
 
@@ -86,12 +87,13 @@ function pill() {
 
 function alerts() {
   if (live.down) {
-    const since = live.lastHeard === null ? "" : ` The figures below are from ${clock(live.lastHeard)}, ${ago(live.lastHeard)}: they are old.`;
+    const since = live.lastHeard ?? live.downSince;
+    const old = live.lastHeard === null ? "" : ` The figures below are from then, ${ago(since)}: they are old.`;
     return h(
       "div",
       { class: "alert bad" },
       sign("bad"),
-      h("p", null, h("b", null, `The sidecar does not answer since ${clock(live.downSince)}.`), since, " It is asked again by itself."),
+      h("p", null, h("b", null, `The sidecar does not answer since ${clock(since)}.`), old, " It is asked again by itself."),
       h("button", { type: "button", on: { click: () => live.wake() } }, "Ask now"),
     );
   }
@@ -129,6 +131,7 @@ function navigate() {
 }
 
 window.addEventListener("hashchange", navigate);
+window.addEventListener("redraw", render);
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the hash is the address of a view
   document.getElementById("main").focus();

@@ -9,6 +9,7 @@ import { CHECKS, KINDS, NAMES } from "./words.js";
 
 const SIZE = 1600;
 const OPACITY = 60;
+const undrawable = new Set(); // addresses of masks that cannot be shown
 const DEFAULTS = { mask: String(OPACITY), points: "on" };
 
 const record = (route) => api(["assets", route.type, route.id]);
@@ -78,6 +79,7 @@ function viewer(route, asset, files, about) {
   }
   const shown = settings(route);
   const points = about("keypoints")?.points ?? null;
+  const mask = files.segment.path ? fileAddress("overlays", files.segment.path, { of: files.segment.modified_at }) : null;
   return h(
     "section",
     { class: "card viewer", "aria-label": "Picture" },
@@ -85,18 +87,23 @@ function viewer(route, asset, files, about) {
       "div",
       { class: "stage", vars: picture ? { "--ratio": ratio(picture), "--opacity": shown.mask / 100 } : { "--opacity": shown.mask / 100 } },
       h("img", { class: "photo", src: fileAddress("thumbnails", files.image.path, { size: SIZE, of: files.image.modified_at }), alt: `The image of ${asset.asset_id}`, on: events() }),
-      files.segment.path ? h("img", { class: "mask", src: fileAddress("overlays", files.segment.path, { of: files.segment.modified_at }), alt: "", on: events() }) : null,
+      mask ? h("img", { class: "mask", src: mask, alt: "", on: events(mask) }) : null,
       shown.points && points && picture ? dots(points, picture) : null,
     ),
-    controls(route, shown, files, points),
+    controls(route, shown, mask, files, points && picture ? pointWords(points, picture) : null),
   );
 }
 
-function events() {
-  return {
-    error: (event) => event.target.setAttribute("data-broken", ""),
-    load: (event) => event.target.removeAttribute("data-broken"),
+/** What becomes of a picture: one that cannot be shown is not, and of a mask it is said. */
+function events(mask = null) {
+  const became = (event, broken) => {
+    event.target.toggleAttribute("data-broken", broken);
+    if (mask !== null && undrawable.has(mask) !== broken) {
+      undrawable[broken ? "add" : "delete"](mask);
+      window.dispatchEvent(new Event("redraw"));
+    }
   };
+  return { error: (event) => became(event, true), load: (event) => became(event, false) };
 }
 
 function ratio(picture) {
@@ -126,7 +133,7 @@ function dots(points, picture) {
     all.map(([x, y, ...rest], at) =>
       s(
         "g",
-        { class: x < 0 || y < 0 || x > width || y > height ? "point out" : "point" },
+        { class: "point" },
         s("title", null, `Keypoint ${at + 1}: ${[x, y, ...rest].map(figure).join(", ")}`),
         s("path", { class: "rim", d: `M${x} ${y}h0` }),
         s("path", { d: `M${x} ${y}h0` }),
@@ -135,11 +142,11 @@ function dots(points, picture) {
   );
 }
 
-function controls(route, shown, files, points) {
+function controls(route, shown, mask, files, points) {
   return h(
     "div",
     { class: "controls" },
-    files.segment.path
+    mask && !undrawable.has(mask)
       ? h(
           "label",
           null,
@@ -147,16 +154,19 @@ function controls(route, shown, files, points) {
           h("input", { type: "range", min: 0, max: 100, step: 5, value: shown.mask, name: "mask", "aria-label": "Opacity of the mask", "aria-valuetext": `${shown.mask} %`, on: { input: (event) => show(route, "mask", event.target.value) } }),
           h("output", { class: "number" }, `${shown.mask} %`),
         )
-      : h("span", { class: "muted" }, "No mask"),
+      : h("span", { class: "muted" }, mask ? "The mask cannot be drawn" : "No mask"),
     points
-      ? h("label", null, h("input", { type: "checkbox", name: "points", checked: shown.points, on: { change: (event) => show(route, "points", event.target.checked ? "on" : "off") } }), h("span", null, pointWords(points)))
+      ? h("label", null, h("input", { type: "checkbox", name: "points", checked: shown.points, on: { change: (event) => show(route, "points", event.target.checked ? "on" : "off") } }), h("span", null, points))
       : h("span", { class: "muted" }, files.keypoints.path ? "Keypoints cannot be drawn" : "No keypoints"),
     h("a", { class: "button", href: fileAddress("files", files.image.path) }, "Original"),
   );
 }
 
-function pointWords(points) {
-  return points.total > points.rows.length ? `Keypoints (the first ${count(points.rows.length)} of ${count(points.total)})` : `Keypoints (${count(points.total)})`;
+function pointWords({ total, rows }, picture) {
+  const [width, height] = upright(picture);
+  const outside = rows.filter(([x, y]) => x < 0 || y < 0 || x > width || y > height).length;
+  const number = total > rows.length ? `the first ${count(rows.length)} of ${count(total)}` : count(total);
+  return `Keypoints (${number}${outside > 0 ? `, ${count(outside)} outside` : ""})`;
 }
 
 // --- beside it -------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ const VISIBLE_MS = 2000;
 const HIDDEN_MS = 30000;
 const SLOWEST_MS = 6000;
 const SELDOM_MS = 6000;
-const TIMEOUT_MS = 10000;
+const TIMEOUT_MS = 6000;
 const KEPT = 300;
 
 export class Live {

@@ -33,9 +33,9 @@ export function render(view) {
 
 // --- how it is -------------------------------------------------------------------------------------
 
-function health({ data }) {
+function health({ data, down }) {
   const about = data("healthz");
-  if (!about) {
+  if (!about || down) {
     return null;
   }
   const [severity, sentence, more] = statusWords(about);
