@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reconciling import drive, indexed, running, settle
 
+from scanner import portions
+from scanner.config import load_config
+from scanner.index import Index
 from scanner.records import AssetRow, AssetType
 from scanner.rows import Rows, Table
+from scanner.worker import Worker
 from scanner.worklist import Task
 
 SEQUENCES = int(os.environ.get("WORKER_SEQUENCES", "60"))
@@ -183,3 +190,195 @@ def test_a_look_at_the_data_root_forgets_no_root_in_it(tmp_path: Path, names: fr
         with worker.index.transaction():
             worker._look(Task(""), names)
         assert "products/p/0.jpg" in indexed(worker.index)
+
+
+# --- what counts as missed ------------------------------------------------------------------------------
+
+
+def reconcile(worker: Worker) -> int:
+    """Do a full pass, wait until what it found is judged; how many differences were missed so far."""
+    worker.begin_pass()
+    drive(worker, lambda: not worker.pass_running and not worker.pending and not worker.differences.suspects)
+    return worker.missed
+
+
+def sweep(worker: Worker) -> int:
+    """Sweep all directories, wait until what that found is judged; how many were missed so far."""
+    worker.sweeper.everything.next_at = float("-inf")
+    drive(worker, lambda: worker.sweeper.everything.next_at > 0 and not worker.sweeper.running)
+    drive(worker, lambda: not worker.pending and not worker.differences.suspects)
+    return worker.missed
+
+
+def test_a_write_through_a_hard_link_outside_is_missed_once(data: Path, state: Path, tmp_path: Path) -> None:
+    os.link(data / "frames" / "v" / "000001.jpg", tmp_path / "outside")
+    with running(data, state) as worker:
+        (tmp_path / "outside").write_bytes(b"longer")
+        assert sweep(worker) == 0  # the directory shows nothing of it
+        assert reconcile(worker) == 1
+        settle(worker, data)
+        assert reconcile(worker) == 1
+
+
+def test_a_directory_whose_events_are_lost_is_missed_with_all_that_is_in_it(data: Path, state: Path) -> None:
+    with running(data, state) as worker:
+        drive(worker, lambda: not worker.pending)
+        worker.watcher._remove(tuple(worker.watcher._registry._path_of))  # nobody notices
+        drive(worker, lambda: worker.watcher.caught_up(time.monotonic()))
+        worker.dirty.done(worker.dirty.take(100))
+        for path in ("frames/v", "frames", "products"):
+            worker.watcher._registry.assign(path, hash(path), lambda one, other: False)
+        (data / "frames" / "new").mkdir()
+        for number in range(3):
+            (data / "frames" / "new" / f"{number:06}.jpg").write_bytes(b"x")
+        worker.watcher.add = lambda directory: True  # type: ignore[method-assign]
+        assert sweep(worker) == 4
+        settle(worker, data)
+
+
+def test_what_is_told_of_is_not_missed_whoever_finds_it_first(data: Path, state: Path) -> None:
+    """The reader stands still while a pass finds everything; afterwards it tells of it."""
+    with running(data, state) as worker:
+        with worker.watcher._map_lock:
+            for number in range(20):
+                (data / "frames" / f"n{number}").mkdir()
+                (data / "frames" / f"n{number}" / "000001.jpg").write_bytes(b"x")
+            (data / "frames" / "v" / "000001.jpg").write_bytes(b"longer")
+            worker.begin_pass()
+            drive(worker, lambda: not worker.pass_running and worker.index.files == 21)
+            assert worker.differences.suspects
+        settle(worker, data)
+        assert reconcile(worker) == 0
+
+
+def test_nothing_is_missed_while_nothing_happens(data: Path, state: Path) -> None:
+    with running(data, state) as worker:
+        for _ in range(3):
+            assert (sweep(worker), reconcile(worker)) == (0, 0)
+
+
+# --- large directories ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Directories are large from twenty entries on."""
+    monkeypatch.setattr(portions, "LARGE", 20)
+    monkeypatch.setattr(portions, "PORTION", 7)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_large_directory_is_made_right_in_portions(data: Path, state: Path) -> None:
+    place = data / "frames" / "v"
+    for number in range(50):
+        (place / f"{number:06}.jpg").write_bytes(b"x")
+        (place / f"{number:06}").mkdir()
+    with running(data, state) as worker:
+        settle(worker, data)
+        assert "frames/v" in worker._large
+        worker.watcher.stop()  # from now on only what is listed is known
+        for number in range(0, 50, 3):
+            (place / f"{number:06}.jpg").unlink()
+            (place / f"{number:06}" / "seg.png").write_bytes(b"x")
+            (place / f"{number + 1:06}.jpg").write_bytes(b"rewritten")
+            (place / f"{number + 60:06}.jpg").write_bytes(b"new")
+        (place / "000002").rmdir()
+        worker.begin_pass()
+        settle(worker, data)
+        directory = worker.index.db.execute("SELECT mtime FROM dirs WHERE path='frames/v'").fetchone()
+        assert directory == (place.stat().st_mtime_ns,)
+        for path in place.glob("*.jpg"):
+            path.unlink()
+        shutil.rmtree(place)
+        worker.begin_pass()
+        settle(worker, data)
+        assert "frames/v" not in worker._large
+
+
+@pytest.mark.usefixtures("large")
+def test_events_go_between_the_portions_of_a_large_directory(data: Path, state: Path) -> None:
+    place = data / "frames" / "v"
+    for number in range(200):
+        (place / f"{number:06}.jpg").write_bytes(b"x")
+    with running(data, state) as worker:
+        settle(worker, data)
+        portion = worker._large.next
+        seen: list[int] = []
+
+        def slow() -> tuple[portions.Portions, frozenset[str] | None]:
+            seen.append(worker.index.files)
+            if len(seen) == 5:
+                (place / "000900.jpg").write_bytes(b"new")
+            until = time.monotonic() + 0.06  # a step takes no second one
+            while time.monotonic() < until:
+                pass
+            return portion()
+
+        worker._large.next = slow  # type: ignore[method-assign]
+        worker.begin_pass()
+        drive(worker, lambda: not worker.pass_running)
+        assert len(seen) > 25
+        assert 201 in seen[:15]
+        settle(worker, data)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_large_directory_that_changes_all_the_time_rests_between_sweeps(data: Path, state: Path) -> None:
+    place = data / "frames" / "v"
+    for number in range(50):
+        (place / f"{number:06}.jpg").write_bytes(b"x")
+    with running(data, state) as worker:
+        settle(worker, data)
+        worker._large._not_before["frames/v"] = time.monotonic() + 1000.0
+
+        def listed() -> int:
+            return int(worker.index.db.execute("SELECT mtime FROM dirs WHERE path='frames/v'").fetchone()[0])
+
+        before = listed()
+        (place / "000900.jpg").write_bytes(b"new")
+        settle(worker, data)
+        assert sweep(worker) == 0
+        assert listed() == before
+        worker._large._not_before["frames/v"] = 0.0
+        assert sweep(worker) == 0
+        assert listed() == place.stat().st_mtime_ns
+
+
+# --- readiness ------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_never_rests_keeps_nothing_else_from_being_ready(data: Path, state: Path) -> None:
+    stop = threading.Event()
+
+    def grow() -> None:
+        with open(data / "frames" / "v" / "000002.jpg", "ab", buffering=0) as file:
+            while not stop.wait(0.01):
+                file.write(b"more")
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        with running(data, state) as worker:
+            assert "frames/v/000001.jpg" in indexed(worker.index)
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_an_index_that_was_complete_is_ready_at_once(data: Path, state: Path) -> None:
+    with running(data, state):
+        pass
+    (data / "frames" / "v" / "000003.jpg").write_bytes(b"three")
+    variables = {"SIDECAR_DATA__ROOT": str(data), "SIDECAR_VERIFY__CONTENT": "false"}
+    config = load_config(environ=variables, cwd=str(state))
+    index = Index(str(state / "index.db"), config)
+    worker = Worker(config, index, queue.Queue())
+    try:
+        assert not worker.ready
+        worker.start()
+        assert (worker.ready, worker.pending > 0) == (True, True)
+        settle(worker, data)
+        assert worker.ready
+    finally:
+        worker.stop()
+        index.close()
