@@ -20,8 +20,8 @@ from scanner.settings import LogConfig
 
 __all__ = ["configure", "redact"]
 
-QUIET = ("tornado.access", "watchdog", "PIL")
-"""Loggers that say something for every request or event; only their warnings are wanted."""
+QUIET = ("tornado.access", "tornado.general", "watchdog", "PIL")
+"""Loggers that say something for every event or request, also malformed; only warnings are wanted of them."""
 
 _STANDARD = set(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime", "taskName"}
 _FIXED = ("time", "level", "logger", "message", "exception", "stack")

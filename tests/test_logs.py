@@ -171,7 +171,9 @@ def test_events_below_the_level_are_left_out() -> None:
     assert [event["message"] for event in events(stream)] == ["yes"]
 
 
-@pytest.mark.parametrize("name", ["tornado.access", "watchdog.observers.inotify_buffer", "PIL.Image"])
+@pytest.mark.parametrize(
+    "name", ["tornado.access", "tornado.general", "watchdog.observers.inotify_buffer", "PIL.Image"]
+)
 @pytest.mark.parametrize("level", ["debug", "info"])
 def test_loggers_that_tell_every_event_are_quiet(name: str, level: str) -> None:
     stream = logged(LogConfig(level=level, format="json"))

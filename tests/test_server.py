@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import resource
 import socket
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from webfake import BARE_VIDEO, GMT7, FakeHealth, FakeLookup, FakeQueries
 
 from web.app import make_app
 from web.context import Context
-from web.server import Server, ServerLimits, raise_file_limit
+from web.server import Server, ServerLimits, bind, raise_file_limit
 
 REQUEST = b"GET /status/j_123 HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -150,3 +151,44 @@ def test_as_many_files_may_be_open_as_the_system_allows() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == allowed == min(before[1], 65536)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+class Refusing:
+    """A listening socket that has no descriptor to give, once it is ``armed``, for one time."""
+
+    def __init__(self, bound: socket.socket) -> None:
+        self.bound = bound
+        self.armed = False
+        self.refusals = 0
+
+    def fileno(self) -> int:
+        return self.bound.fileno()
+
+    def accept(self) -> Any:
+        if self.armed and not self.refusals:
+            self.refusals += 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self.bound.accept()
+
+    def close(self) -> None:
+        self.bound.close()
+
+
+def test_without_a_descriptor_an_idle_connection_is_given_up_for_a_new_one() -> None:
+    """Whoever asks then is answered all the same, a moment later."""
+
+    async def main() -> None:
+        server = Server(make_app(context()))
+        bound = Refusing(bind("127.0.0.1", 0))
+        server.add_sockets([cast(socket.socket, bound)])
+        port = bound.bound.getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert (await ask(port)).startswith(b"HTTP/1.1 200")
+        bound.armed = True
+        assert (await ask(port)).startswith(b"HTTP/1.1 200")
+        assert bound.refusals == 1
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        writer.close()
+        await server.shutdown(5)
+
+    asyncio.run(main())

@@ -8,7 +8,9 @@ import resource
 import socket
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tornado import httputil
@@ -21,9 +23,13 @@ from web.problems import Problem, bad_request, raw_response
 log = logging.getLogger(__name__)
 
 _TORNADO_400 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+_TORNADO_HEAD_END = b"\r?\n\r?\n"
+_HEAD_END = b"\n\r?\n"  # ends where that ends, but a search for it skips to the next line by itself
 _BAD_REQUEST = raw_response(bad_request("This is not a request that HTTP/1.1 allows."))
 _TOO_LARGE = raw_response(Problem(431, "The request's headers are too long."))
 _BACKLOG = 1024
+_ACCEPTS = 4  # connections taken in one turn of the loop
+_ACCEPT_PAUSE = 0.1
 _RESERVED_FILES = 128  # descriptors that are not connections: the index, logs, files being sent
 
 
@@ -54,6 +60,10 @@ class Stream(IOStream):
         if sent:
             self.progress = time.monotonic()
         return sent
+
+    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
+        """Read the head of a request; quick also where a hostile one is long or comes byte by byte."""
+        return super().read_until_regex(_HEAD_END if regex == _TORNADO_HEAD_END else regex, max_bytes)
 
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
         """Send, with Tornado's own 400 given a body."""
@@ -145,6 +155,35 @@ class _BoundedServer(HTTPServer):
             body_timeout=limits.body_time,
             max_buffer_size=limits.write_buffer,
         )
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept on these, a few connections at a time, so that a flood of new ones holds up no open one."""
+        for bound in sockets:
+            self._sockets[bound.fileno()] = bound
+            self._handlers[bound.fileno()] = partial(self._ignore, bound)
+            self._attend(bound)
+
+    def _attend(self, bound: socket.socket) -> None:
+        if not self._stopped:
+            asyncio.get_running_loop().add_reader(bound, self._accept, bound)
+
+    def _ignore(self, bound: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(bound)
+
+    def _accept(self, bound: socket.socket) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                connection, address = bound.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as exc:  # no descriptor, or no memory, is to be had: one is given back
+                log.warning("cannot accept a connection now: %s", exc)
+                if self.streams:
+                    self._close_idlest()
+                self._ignore(bound)
+                asyncio.get_running_loop().call_later(_ACCEPT_PAUSE, self._attend, bound)
+                return
+            self._handle_connection(connection, address)
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         """Serve a new connection."""
