@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from scanner.records import Entry
-from scanner.tree import split
+from scanner.tree import join, split
 
 SETTLE_SECONDS = 1.0
 
@@ -22,6 +22,7 @@ class Settling:
     def __init__(self, seconds: float = SETTLE_SECONDS) -> None:
         self._seconds = seconds
         self._held: dict[str, tuple[Entry, float]] = {}
+        self._names: dict[str, set[str]] = {}
         self._due: deque[tuple[float, str]] = deque()
 
     def __len__(self) -> int:
@@ -38,21 +39,34 @@ class Settling:
     def holds(self, path: str, entry: Entry, *, settled: bool, wall_ns: int, now: float) -> bool:
         """Whether a new or different entry does not count yet; remembers it if so."""
         if settled or wall_ns - max(entry.mtime_ns, entry.ctime_ns) >= self._seconds * 1e9:
-            self._held.pop(path, None)
+            self.drop(path)
             return False
         before = self._held.get(path)
         if before is not None and before[0] == entry:
             if now - before[1] >= self._seconds:
-                del self._held[path]
+                self.drop(path)
                 return False
             return True
         self._held[path] = (entry, now)
+        directory, name = split(path)
+        self._names.setdefault(directory, set()).add(name)
         self._due.append((now + self._seconds, path))
         return True
 
     def drop(self, path: str) -> None:
         """The file is gone, or is as the index has it."""
-        self._held.pop(path, None)
+        if self._held.pop(path, None) is None:
+            return
+        directory, name = split(path)
+        names = self._names[directory]
+        names.discard(name)
+        if not names:
+            del self._names[directory]
+
+    def drop_directory(self, directory: str) -> None:
+        """The directory is gone, and no look at it will tell of its files any more."""
+        for name in self._names.pop(directory, ()):
+            del self._held[join(directory, name)]
 
     def due(self, now: float) -> dict[str, dict[str, bool | None]]:
         """The names to look at again, by directory, in the form in which hints are marked."""

@@ -508,6 +508,7 @@ class Worker:
         self.watcher.forget(directory)
         self.crawl.forget(directory)
         self.troubles.forget(directory)
+        self.settling.drop_directory(directory)
         self._large.forget(directory)
 
     # --- what the watcher should have told -----------------------------------------------------------

@@ -23,7 +23,7 @@ def walk(root: Path) -> dict[str, tuple[int, int, int]]:
     """What a fresh walk finds: path to (inode, size, mtime_ns) of every regular file that is not ignored."""
     result = {}
     for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(".tmp")]
         for name in names:
             status = os.lstat(os.path.join(folder, name))
             if stat.S_ISREG(status.st_mode) and not name.startswith(".") and not name.endswith(".tmp"):

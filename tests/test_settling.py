@@ -58,3 +58,14 @@ def test_a_file_that_is_gone_is_not_due() -> None:
     assert holds(settling, entry(), 0.0)
     settling.drop("v/x.jpg")
     assert settling.due(5.0) == {}
+
+
+def test_what_was_held_in_a_directory_that_is_gone_is_held_no_more() -> None:
+    settling = Settling(1.0)
+    for path in ("a/x", "a/y", "ab/x", "x"):
+        assert settling.holds(path, entry(), settled=False, wall_ns=NOW_NS, now=0.0)
+    settling.drop("a/y")
+    settling.drop_directory("a")
+    settling.drop_directory("a")
+    assert settling.paths() == {"ab/x", "x"}
+    assert settling.due(2.0) == {"ab": {"x": None}, "": {"x": None}}

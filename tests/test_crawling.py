@@ -1,0 +1,368 @@
+"""The worker with a listing process: whatever happens while listings are on their way, the index gets there.
+
+Sweeps and later passes are switched off, so that nothing but the crawl and the events can bring it there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from reconciling import DEADLINE, drive, indexed, running, settle, walk
+from test_worker import OPERATION, perform
+
+from scanner import crawl, listpool, sweeper, worker
+from scanner.listing import Lister
+from scanner.listpool import ListingProcess, Seen
+from scanner.listworker import GONE, Frames, listed
+from scanner.records import Entry
+from scanner.worker import Worker
+from scanner.worklist import Task
+
+EXAMPLES = int(os.environ.get("CRAWL_SEQUENCES", "25"))
+NEVER = {"SIDECAR_SCAN__RESCAN_SECONDS": "86400"}
+
+
+class Delayed(ListingProcess):
+    """Lists when it is asked, in this process, and answers when it is allowed to."""
+
+    def __init__(self, lister: Lister) -> None:
+        super().__init__(lister)
+        self.answers: deque[Any] = deque()
+        self.allowed = 1 << 60
+        self.delivered = 0
+
+    def _write(self) -> None:
+        frames = Frames()
+        frames.add(bytes(self._unsent))
+        self._unsent.clear()
+        while (request := frames.take()) is not None:
+            self.answers.append((request[0], listed(self._lister, request[3])))
+
+    def _answer(self, deadline: float) -> Any:
+        if not self.allowed or not self.answers:
+            return None
+        self.allowed -= 1
+        self.delivered += 1
+        return self.answers.popleft()
+
+    def die(self) -> None:
+        """As if it had been killed."""
+        self.answers.clear()
+        self._deaths = 0
+        self._died(EOFError("killed"))
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every crawl goes through the process, and only the crawl and the events find anything."""
+    monkeypatch.setattr(crawl, "MANY", 1)
+    monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 86400.0)
+
+
+@pytest.fixture
+def world(tmp_path: Path, always: None) -> tuple[Path, Path]:
+    """A data root with some videos of some frames, and a place for the index."""
+    data, state = tmp_path / "data", tmp_path / "state"
+    for video in range(4):
+        folder = data / "frames" / f"v{video}"
+        for frame in range(4):
+            (folder / f"{frame:06}").mkdir(parents=True)
+            (folder / f"{frame:06}.jpg").write_bytes(b"image")
+            (folder / f"{frame:06}" / "seg.png").write_bytes(b"mask")
+    (data / "products").mkdir()
+    state.mkdir()
+    return data, state
+
+
+def calm(worker: Worker) -> bool:
+    """Whether the worker believes that it knows everything."""
+    return not worker.pending and not worker.pass_running
+
+
+def agree(worker: Worker, data: Path) -> None:
+    """Wait until nothing is pending; then the index is right, and nothing waits in families."""
+
+    def right() -> bool:
+        return calm(worker) and indexed(worker.index) == walk(data) and known(worker) == folders(data)
+
+    drive(worker, right)
+    assert len(worker.crawl) == 0
+    settle(worker, data)
+
+
+def known(worker: Worker) -> set[str]:
+    """All directories that the index has."""
+    return {path for (path,) in worker.index.db.execute("SELECT path FROM dirs")}
+
+
+def folders(data: Path) -> set[str]:
+    """All directories below the data root that are not ignored."""
+    found = set()
+    for folder, names, _ in os.walk(data):
+        names[:] = [name for name in names if not name.startswith(".") and not name.endswith(".tmp")]
+        found.update(os.path.relpath(os.path.join(folder, name), data) for name in names)
+    return found
+
+
+STEP = st.one_of(
+    OPERATION.filter(lambda operation: operation[0] != "link"),
+    st.sampled_from(["step", "step", "answer", "pass", "die"]),
+)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(before=st.lists(OPERATION, max_size=12), parts=st.lists(st.lists(STEP, max_size=20), max_size=3))
+def test_whatever_happens_while_listings_are_on_their_way(
+    tmp_path_factory: pytest.TempPathFactory, always: None, before: list[Any], parts: list[list[Any]]
+) -> None:
+    base = tmp_path_factory.mktemp("world")
+    data, state, outside = base / "data", base / "state", base / "outside"
+    for folder in (data / "frames", data / "products", state, outside):
+        folder.mkdir(parents=True)
+    for operation in before:
+        perform(data, operation, outside)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crawl, "ListingProcess", Delayed)
+        patch.setattr(worker, "STEP_SECONDS", 0.002)
+        with running(data, state, **NEVER) as working:
+            agree(working, data)
+            process = working.crawl.process
+            assert isinstance(process, Delayed)
+            for part in parts:
+                process.allowed = 0
+                for what in part:
+                    one_step(working, process, data, what, outside)
+                process.allowed = 1 << 60
+                if (data / "frames").is_dir() and (data / "products").is_dir():
+                    agree(working, data)
+    shutil.rmtree(base)
+
+
+def one_step(working: Worker, process: Delayed, data: Path, what: Any, outside: Path) -> None:
+    """One thing that can happen."""
+    if what == "step":
+        working.step()
+    elif what == "answer":
+        process.allowed = 1
+        working.step()
+    elif what == "pass":
+        working.begin_pass()
+    elif what == "die":
+        process.die()
+    else:
+        perform(data, what, outside)
+
+
+@pytest.fixture
+def delayed(world: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """A worker at rest over the world, whose listing process answers when it is allowed to."""
+    monkeypatch.setattr(crawl, "ListingProcess", Delayed)
+    monkeypatch.setattr(worker, "STEP_SECONDS", 0.002)
+    with running(*world, **NEVER) as working:
+        agree(working, world[0])
+        process_of(working).allowed = 0
+        yield working
+
+
+def arrives_from_outside(data: Path, folder: Path) -> None:
+    """A video moved into place, whose own events are over."""
+    outside = data.parent / "outside"
+    shutil.copytree(data / "frames" / "v0", outside)
+    os.rename(outside, folder)
+
+
+def process_of(working: Worker) -> Delayed:
+    """Its process."""
+    assert isinstance(working.crawl.process, Delayed)
+    return working.crawl.process
+
+
+def answer_until_a_family_waits(working: Worker, directory: str) -> None:
+    """Allow one answer after the other until the directory has been listed and waits for its folders."""
+
+    def waits() -> bool:
+        process_of(working).allowed = int(directory not in working.crawl._families._waiting)
+        return not process_of(working).allowed
+
+    drive(working, waits)
+
+
+def test_a_family_that_was_overtaken_brings_no_old_state_back(
+    delayed: Worker, world: tuple[Path, Path]
+) -> None:
+    """Its directory is looked at while it waits for its folders; what was seen before comes late."""
+    data, _ = world
+    folder = data / "products" / "p"
+    arrives_from_outside(data, folder)
+    answer_until_a_family_waits(delayed, "products/p")
+    drive(delayed, lambda: bool(process_of(delayed).answers))  # the folders have been listed
+    (folder / "000001.jpg").unlink()
+    shutil.rmtree(folder / "000002")
+    with open(folder / "000009.jpg", "wb") as file:
+        file.write(b"new")
+    drive(delayed, lambda: "products/p/000009.jpg" in indexed(delayed.index))
+    assert "products/p/000001.jpg" not in indexed(delayed.index)
+    process_of(delayed).allowed = 1 << 60
+    end = time.monotonic() + DEADLINE
+    while not calm(delayed):
+        assert time.monotonic() < end
+        delayed.step()
+        now = indexed(delayed.index)
+        assert "products/p/000009.jpg" in now
+        assert "products/p/000001.jpg" not in now
+    agree(delayed, data)
+
+
+def test_a_folder_of_an_overtaken_family_brings_no_old_state_back(
+    delayed: Worker, world: tuple[Path, Path]
+) -> None:
+    """One folder had been listed and waited; the family's directory was looked at, and then the folder."""
+    data, _ = world
+    folder = data / "products" / "p"
+    arrives_from_outside(data, folder)
+    answer_until_a_family_waits(delayed, "products/p")
+    families = delayed.crawl._families
+    for path in ("products/p/000000", "products/p/000001"):  # as if a batch held no more
+        look = Lister(str(data), []).look(path)
+        families.arrived(Seen(look, Task(path, recursive=True)), known=False)
+        delayed.crawl.process.overtake(path)
+    assert "products/p" in families._waiting
+    (folder / "000001" / "seg.png").unlink()
+    (folder / "000009.jpg").write_bytes(b"new")
+    drive(delayed, lambda: "products/p/000009.jpg" in indexed(delayed.index))
+    process_of(delayed).allowed = 1 << 60
+    end = time.monotonic() + DEADLINE
+    while not calm(delayed):
+        assert time.monotonic() < end
+        delayed.step()
+        assert "products/p/000001/seg.png" not in indexed(delayed.index)
+    agree(delayed, data)
+
+
+def test_a_directory_said_to_be_gone_is_looked_at_once_more(
+    delayed: Worker, world: tuple[Path, Path]
+) -> None:
+    """The volume was away for a moment, and is back when the answer is used."""
+    data, _ = world
+    before = indexed(delayed.index)
+    delayed.watcher.stop()  # a file server tells nothing
+    folder = data / "frames" / "v0" / "000000"
+    os.rename(folder, data / "away")
+    delayed.crawl.push_known(delayed.index.tree.catalogue())
+    delayed.crawl.send()
+    answers = [answer[0] for _, part in process_of(delayed).answers for answer in part]
+    assert answers.count(GONE) == 1
+    os.rename(data / "away", folder)
+    process_of(delayed).allowed = 1 << 60
+    drive(delayed, lambda: calm(delayed))
+    assert indexed(delayed.index) == before
+
+
+def test_a_young_file_of_a_directory_that_is_gone_does_not_wait_for_ever(
+    delayed: Worker, world: tuple[Path, Path]
+) -> None:
+    """Its listing arrives after the directory has moved on; nobody will look at it under that name again."""
+    data, _ = world
+    (data / "frames" / "a").mkdir()
+    drive(delayed, lambda: bool(process_of(delayed).answers))
+    (data / "frames" / "a" / "seg.png").write_bytes(b"mask")
+    delayed.settling.holds(
+        "frames/a/seg.png", Entry("seg.png", 1, 1, 1 << 60, 1 << 60), settled=False, wall_ns=0, now=0.0
+    )
+    os.rename(data / "frames" / "a", data / "frames" / "v1" / "b")
+    process_of(delayed).allowed = 1 << 60
+    agree(delayed, data)
+    assert not delayed.pending
+
+
+def test_a_process_that_is_killed_again_and_again_costs_nothing_but_time(world: tuple[Path, Path]) -> None:
+    data, state = world
+    with running(data, state, **NEVER) as working:
+        for round in range(listpool.RESTARTS + 1):
+            (data / "frames" / "v1" / f"{round:06}x.jpg").write_bytes(b"x")
+            working.begin_pass()
+            working.crawl.send()
+            for pid in working.crawl.process.pids():
+                os.kill(pid, signal.SIGKILL)
+            agree(working, data)
+        assert not working.crawl.process.usable
+        shutil.copytree(data / "frames" / "v0", data / "frames" / "v9")
+        agree(working, data)
+
+
+def test_a_process_that_does_not_answer_holds_nothing_else_up(world: tuple[Path, Path]) -> None:
+    """A directory of a file server that hangs: what is told by events goes into the index all the same."""
+    data, state = world
+    with running(data, state, **NEVER) as working:
+        working.begin_pass()
+        working.crawl.send()
+        (pid,) = working.crawl.process.pids()
+        os.kill(pid, signal.SIGSTOP)
+        (data / "frames" / "v1" / "000001.jpg").write_bytes(b"another")
+        drive(working, lambda: indexed(working.index) == walk(data))
+        assert working.pass_running
+        os.kill(pid, signal.SIGCONT)
+        agree(working, data)
+
+
+def churn(data: Path, stop: threading.Event, number: int) -> None:
+    """Write, move and delete as fast as the disk allows, until told to stop."""
+    folder = data / "frames"
+    round = 0
+    while not stop.is_set():
+        round += 1
+        place = folder / f"v{(round * 7 + number) % 60:03}"
+        name = f"{round % 9:06}"
+        try:
+            (place / name).mkdir(exist_ok=True)
+            (place / name / "seg.png").write_bytes(b"m" * (round % 5))
+            (place / f"{name}.jpg").write_bytes(b"i" * (round % 7))
+            if round % 3 == 0:
+                os.rename(place / name, folder / f"v{round % 60:03}" / f"{name}-{number}")
+            if round % 5 == 0:
+                shutil.rmtree(folder / f"v{round % 60:03}" / f"{name}-{number}")
+            if round % 11 == 0:
+                os.rename(place, folder / f"w{number}-{round}")
+                place.mkdir()
+            if round % 17 == 0:
+                shutil.rmtree(folder / f"w{number}-{round - 6 - (round - 6) % 11}")
+        except OSError:
+            continue  # what it was about is gone already
+
+
+def test_a_tree_that_changes_at_full_speed_while_it_is_read_for_the_first_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 86400.0)
+    data, state = tmp_path / "data", tmp_path / "state"
+    for video in range(60):
+        for frame in range(40):
+            (data / "frames" / f"v{video:03}" / f"{frame + 100:06}").mkdir(parents=True)
+        (data / "frames" / f"v{video:03}" / "000100.jpg").write_bytes(b"i")
+    (data / "products").mkdir()
+    state.mkdir()
+    stop = threading.Event()
+    threads = [threading.Thread(target=churn, args=(data, stop, number)) for number in range(1)]
+    for thread in threads:
+        thread.start()
+    try:
+        with running(data, state, **NEVER) as working:
+            for thread in threads:
+                stop.set()
+                thread.join()
+            agree(working, data)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
