@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from scanner.findings import FRAMES
 from scanner.owners import search_key
 from scanner.querysql import Filter
-from scanner.records import AssetType, Feature, FindingItem, Kind, Page, Verification
+from scanner.records import AssetType, Feature, FindingItem, FindingRequest, Kind, Page, Verification
 
 _PUBLISHED = 1
 _PORTION = 500
@@ -61,36 +61,20 @@ class FindingReader:
             last_pass_us=self._last_pass(),
         )
 
-    def findings(
-        self,
-        job: str | None,
-        kinds: tuple[Kind, ...],
-        features: tuple[Feature, ...],
-        asset_type: AssetType | None,
-        q: str | None,
-        page: Page,
-    ) -> tuple[list[FindingItem], int]:
-        """A page of findings, and how many match; empty ``kinds`` or ``features`` mean all."""
-        filters = self._filters(job, kinds, features, asset_type, q)
-        terms = _order(page)
-        rows = self._rows(filters, terms, page.limit, page.offset)
-        total = self._counted(job, kinds, features, asset_type) if q is None else self._count(filters)
+    def findings(self, wanted: FindingRequest) -> tuple[list[FindingItem], int]:
+        """A page of findings, and how many match."""
+        filters = self._filters(wanted)
+        page = wanted.page
+        rows = self._rows(filters, _order(page), page.limit, page.offset)
+        total = self._counted(wanted) if wanted.q is None else self._count(filters)
         return [_item(row) for row in rows], total
 
-    def all_findings(
-        self,
-        job: str | None,
-        kinds: tuple[Kind, ...],
-        features: tuple[Feature, ...],
-        asset_type: AssetType | None,
-        q: str | None,
-        page: Page,
-    ) -> Iterator[FindingItem]:
-        """All findings in the order of ``page``; read in portions, so that nothing is held meanwhile."""
-        terms = _order(page)
+    def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
+        """All findings, whatever the page's limit; read in portions, so that nothing is held meanwhile."""
+        terms = _order(wanted.page)
         last: tuple[Any, ...] | None = None
         while True:
-            filters = self._filters(job, kinds, features, asset_type, q)
+            filters = self._filters(wanted)
             if last is not None:
                 filters.add(*_behind(terms, last))
             rows = self._rows(filters, terms, _PORTION, 0)
@@ -124,47 +108,34 @@ class FindingReader:
         sql = f"SELECT count(*) FROM findings f WHERE f.state={_PUBLISHED}{filters.sql()}"
         return int(self._db.execute(sql, filters.values).fetchone()[0])
 
-    def _filters(
-        self,
-        job: str | None,
-        kinds: tuple[Kind, ...],
-        features: tuple[Feature, ...],
-        asset_type: AssetType | None,
-        q: str | None,
-    ) -> Filter:
+    def _filters(self, wanted: FindingRequest) -> Filter:
         filters = Filter()
-        if job is not None:
-            scopes = [
-                scope for (scope,) in self._db.execute("SELECT scope FROM job_scopes WHERE job=?", (job,))
-            ]
+        if wanted.job_id is not None:
+            rows = self._db.execute("SELECT scope FROM job_scopes WHERE job=?", (wanted.job_id,))
+            scopes = [scope for (scope,) in rows]
             if len(scopes) == 1:
                 filters.add("f.scope=?", scopes[0])
             else:
                 filters.add("f.scope IN (SELECT value FROM json_each(?))", json.dumps(scopes))
-        if kinds:
-            filters.add(
-                "f.kind IN (SELECT value FROM json_each(?))", json.dumps([str(kind) for kind in kinds])
-            )
-        if features:
-            numbers = [int(feature) for feature in features]
-            filters.add(f"f.feature % {FRAMES} IN (SELECT value FROM json_each(?))", json.dumps(numbers))
-        if asset_type is not None:
-            filters.add("f.type=?", int(asset_type))
-        if q is not None:
-            key, root = search_key(q), f"{self._root.rstrip('/')}/"
+        if wanted.kinds:
+            names = json.dumps([str(kind) for kind in wanted.kinds])
+            filters.add("f.kind IN (SELECT value FROM json_each(?))", names)
+        if wanted.features:
+            numbers = json.dumps([int(feature) for feature in wanted.features])
+            filters.add(f"f.feature % {FRAMES} IN (SELECT value FROM json_each(?))", numbers)
+        if wanted.asset_type is not None:
+            filters.add("f.type=?", int(wanted.asset_type))
+        if wanted.q is not None:
+            key, root = search_key(wanted.q), f"{self._root.rstrip('/')}/"
             filters.add("instr(search_key(f.id), ?) OR instr(search_key(? || f.path), ?)", key, root, key)
         return filters
 
-    def _counted(
-        self,
-        job: str | None,
-        kinds: tuple[Kind, ...],
-        features: tuple[Feature, ...],
-        asset_type: AssetType | None,
-    ) -> int:
+    def _counted(self, wanted: FindingRequest) -> int:
         """How many findings there are, by the counters."""
-        wanted = {f"finding:{kind}:{int(f)}" for kind in kinds or Kind for f in features or Feature}
-        return sum(n for name, n in self._counters(job, asset_type).items() if name in wanted)
+        kinds, features = wanted.kinds or Kind, wanted.features or Feature
+        names = {f"finding:{kind}:{int(feature)}" for kind in kinds for feature in features}
+        counters = self._counters(wanted.job_id, wanted.asset_type)
+        return sum(n for name, n in counters.items() if name in names)
 
     def _counters(self, job: str | None, asset_type: AssetType | None = None) -> dict[str, int]:
         """Every counter by its name, over both types or one."""

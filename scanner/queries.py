@@ -40,8 +40,8 @@ from scanner.records import (
     AssetItem,
     AssetRecord,
     AssetType,
-    Feature,
     FindingItem,
+    FindingRequest,
     GalleryItem,
     JobStatus,
     JobSummary,
@@ -227,32 +227,16 @@ class Queries:
                 return None
             return self._findings.verification(job_id)
 
-    def findings(
-        self,
-        job_id: str | None,
-        kinds: tuple[Kind, ...],
-        features: tuple[Feature, ...],
-        asset_type: AssetType | None,
-        q: str | None,
-        page: Page,
-    ) -> tuple[list[FindingItem], int] | None:
-        """A page of findings; empty ``kinds`` or ``features`` mean all."""
+    def findings(self, wanted: FindingRequest) -> tuple[list[FindingItem], int] | None:
+        """A page of findings, and how many match; None where there is no such job."""
         with self._moment():
-            if job_id is not None and not self._exists(job_id):
+            if wanted.job_id is not None and not self._exists(wanted.job_id):
                 return None
-            return self._findings.findings(job_id, kinds, features, asset_type, q, page)
+            return self._findings.findings(wanted)
 
-    def all_findings(
-        self,
-        job_id: str | None,
-        kinds: tuple[Kind, ...],
-        features: tuple[Feature, ...],
-        asset_type: AssetType | None,
-        q: str | None,
-        page: Page,
-    ) -> Iterator[FindingItem]:
-        """All findings in the order that ``page`` names, whatever its limit and offset."""
-        return self._findings.all_findings(job_id, kinds, features, asset_type, q, page)
+    def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
+        """All findings in the order that the page names, whatever its limit and offset."""
+        return self._findings.all_findings(wanted)
 
     # --- parts -----------------------------------------------------------------------------------
 

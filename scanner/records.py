@@ -308,6 +308,22 @@ class FindingItem:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingRequest:
+    """Which findings are asked for, in the order of ``page``.
+
+    A ``job_id`` of None means everything, what is in no job included; empty ``kinds`` or ``features`` mean
+    all; ``q`` is a part of the path or of the asset's id, in any letter case.
+    """
+
+    page: Page
+    job_id: str | None = None
+    kinds: tuple[Kind, ...] = ()
+    features: tuple[Feature, ...] = ()
+    asset_type: AssetType | None = None
+    q: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """What verification knows about one job, or about everything (``job_id`` None)."""
 

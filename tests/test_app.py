@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from webfake import BARE_VIDEO, FRAME, IMAGE, JOB, VIDEO, Answer, Web, serving
 
-from scanner.records import AssetType, Feature, Kind, Page
+from scanner.records import AssetType, Feature, FindingRequest, Kind, Page
 
 INDEX_ROUTES = [
     "/status/j_123",
@@ -183,21 +183,16 @@ def test_the_queries_get_what_the_client_asked_for(web: Web) -> None:
         "/jobs/j_123/verification/findings?kind=missing&kind=stale&feature=image&asset_type=video_frame&q=x"
     )
     web.get("/verification/findings?order=desc&sort_by=path")
+    kinds = (Kind.MISSING, Kind.STALE)
+    by_id = Page(20, 0, "asset_id", False)
+    narrowed = FindingRequest(by_id, "j_123", kinds, (Feature.IMAGE,), AssetType.VIDEO_FRAME, "x")
     assert web.queries.calls == [
         ("videos", "j_123", "gối", "YouTube", 3, page, False),
         ("images", "j_123", "p", "x", Page(20, 0, "img_id", False)),
         ("video_frames", "j_123", "v", "any", Page(20, 0, "ts", True)),
         ("jobs", "a", "matching", Page(20, 0, "updated_at", True)),
-        (
-            "findings",
-            "j_123",
-            (Kind.MISSING, Kind.STALE),
-            (Feature.IMAGE,),
-            AssetType.VIDEO_FRAME,
-            "x",
-            Page(20, 0, "asset_id", False),
-        ),
-        ("findings", None, (), (), None, None, Page(20, 0, "path", True)),
+        ("findings", narrowed),
+        ("findings", FindingRequest(Page(20, 0, "path", True))),
     ]
 
 
@@ -215,7 +210,8 @@ def test_the_queries_get_what_the_client_asked_for(web: Web) -> None:
 )
 def test_every_list_has_its_default_order(web: Web, route: str, sort_by: str, descending: bool) -> None:
     answer = web.get(route)
-    page = next(part for part in web.queries.calls[0] if isinstance(part, Page))
+    parts = [getattr(part, "page", part) for part in web.queries.calls[0]]
+    page = next(part for part in parts if isinstance(part, Page))
     assert (page.sort_by, page.descending) == (sort_by, descending)
     assert (answer.json["limit"], answer.json["offset"]) == (20, 0)
     assert list(answer.json) == ["items", "total", "limit", "offset"]

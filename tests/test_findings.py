@@ -20,7 +20,7 @@ from scanner.config import Config, load_config
 from scanner.framegaps import missing
 from scanner.inspection import Inspection
 from scanner.queries import Queries
-from scanner.records import AssetType, Feature, FindingItem, Kind, Page, Verification
+from scanner.records import AssetType, Feature, FindingItem, FindingRequest, Kind, Page, Verification
 from scanner.settling import Settling
 from web.demoworld import World
 
@@ -145,10 +145,10 @@ def hurry(inspection: Inspection, done: Callable[[], bool]) -> None:
 
 def published(queries: Queries, job: str | None = None) -> list[FindingItem]:
     """Every finding, by way of the pages and of the stream, which agree with the report."""
-    page = queries.findings(job, (), (), None, None, ORDER)
+    page = queries.findings(FindingRequest(ORDER, job))
     assert page is not None
     items, total = page
-    assert items == list(queries.all_findings(job, (), (), None, None, ORDER))
+    assert items == list(queries.all_findings(FindingRequest(ORDER, job)))
     assert total == len(items) == report(queries, job).total
     return items
 
@@ -446,10 +446,10 @@ def test_findings_are_filtered_sorted_and_paged(site: Site) -> None:
     with site.looked() as (_, queries):
 
         def ids(page: Page, **given: object) -> tuple[list[str], int]:
-            asked = {"kinds": (), "features": (), "asset_type": None, "q": None} | given
-            found = queries.findings("j", page=page, **asked)  # type: ignore[arg-type]
+            asked = FindingRequest(page, "j", **given)  # type: ignore[arg-type]
+            found = queries.findings(asked)
             assert found is not None
-            streamed = queries.all_findings("j", page=page, **asked)  # type: ignore[arg-type]
+            streamed = queries.all_findings(asked)
             everything = [item.asset_id[-1] for item in streamed]
             names = [item.asset_id[-1] for item in found[0]]
             assert everything[page.offset : page.offset + page.limit] == names

@@ -19,6 +19,7 @@ from scanner.records import (
     AssetType,
     Entry,
     Feature,
+    FindingRequest,
     JobRow,
     MembershipRow,
     Page,
@@ -135,7 +136,7 @@ def test_an_unknown_job_has_no_answers(world: World) -> None:
     assert queries.product_images("x", None, by_time) is None
     assert queries.video_frames("x", None, None, by_time) is None
     assert queries.verification("x") is None
-    assert queries.findings("x", (), (), None, None, by_time) is None
+    assert queries.findings(FindingRequest(by_time, "x")) is None
 
 
 def test_the_local_job_is_in_collection_until_there_is_an_asset(local: World) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from webfake import FINDING, Web, serving
 
-from scanner.records import AssetType, Feature, Kind, Page
+from scanner.records import AssetType, Feature, FindingRequest, Kind, Page
 from web.verification import COLUMNS
 
 NASTY = 'a "quoted", text\nwith lines; ü'
@@ -66,12 +66,14 @@ def test_a_stream_has_the_filters_and_the_order_of_the_page(web: Web) -> None:
     assert web.queries.calls == [
         (
             "all_findings",
-            None,
-            (Kind.STALE,),
-            (Feature.IMAGE,),
-            AssetType.VIDEO_FRAME,
-            "x",
-            Page(20, 0, "path", False),
+            FindingRequest(
+                Page(20, 0, "path", False),
+                None,
+                (Kind.STALE,),
+                (Feature.IMAGE,),
+                AssetType.VIDEO_FRAME,
+                "x",
+            ),
         )
     ]
 

@@ -22,6 +22,7 @@ from scanner.records import (
     Feature,
     FeatureCounts,
     FindingItem,
+    FindingRequest,
     GalleryItem,
     JobStatus,
     JobSummary,
@@ -212,18 +213,15 @@ class FakeQueries:
             NOON_US,
         )
 
-    def findings(
-        self, job_id: Any, kinds: Any, features: Any, asset_type: Any, q: Any, page: Any
-    ) -> tuple[list[FindingItem], int] | None:
-        self._called("findings", job_id, kinds, features, asset_type, q, page)
-        if job_id is not None and self._known(job_id) is None:
+    def findings(self, wanted: FindingRequest) -> tuple[list[FindingItem], int] | None:
+        self._called("findings", wanted)
+        if wanted.job_id is not None and self._known(wanted.job_id) is None:
             return None
+        page = wanted.page
         return self.finding_list[page.offset : page.offset + page.limit], len(self.finding_list)
 
-    def all_findings(
-        self, job_id: Any, kinds: Any, features: Any, asset_type: Any, q: Any, page: Any
-    ) -> Iterator[FindingItem]:
-        self._called("all_findings", job_id, kinds, features, asset_type, q, page)
+    def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
+        self._called("all_findings", wanted)
         yield from self.finding_list
 
     def gallery(

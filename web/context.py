@@ -15,8 +15,8 @@ from scanner.records import (
     AssetItem,
     AssetRecord,
     AssetType,
-    Feature,
     FindingItem,
+    FindingRequest,
     GalleryItem,
     JobStatus,
     JobSummary,
@@ -78,27 +78,11 @@ class QueriesLike(Protocol):
     def verification(self, job_id: str | None) -> Verification | None:
         """The counts of findings of a job, or with None of everything."""
 
-    def findings(
-        self,
-        job_id: str | None,
-        kinds: tuple[Kind, ...],
-        features: tuple[Feature, ...],
-        asset_type: AssetType | None,
-        q: str | None,
-        page: Page,
-    ) -> tuple[list[FindingItem], int] | None:
-        """A page of findings; empty ``kinds`` or ``features`` mean all."""
+    def findings(self, wanted: FindingRequest) -> tuple[list[FindingItem], int] | None:
+        """A page of findings, and how many match; None where there is no such job."""
 
-    def all_findings(
-        self,
-        job_id: str | None,
-        kinds: tuple[Kind, ...],
-        features: tuple[Feature, ...],
-        asset_type: AssetType | None,
-        q: str | None,
-        page: Page,
-    ) -> Iterator[FindingItem]:
-        """All findings in the order that ``page`` names, whatever its limit and offset."""
+    def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
+        """All findings in the order that the page names, whatever its limit and offset."""
 
     def gallery(
         self,

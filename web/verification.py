@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from scanner.records import FindingItem
+from scanner.records import FindingItem, FindingRequest
 from web import params, wire
 from web.base import Exchange, describe, encode
 from web.handlers import PayloadEndpoint, listing
@@ -25,6 +25,11 @@ MEDIA_TYPES = {"csv": "text/csv; charset=utf-8; header=present", "ndjson": "appl
 def job_of(args: Sequence[str]) -> str | None:
     """The job that the path names; None for everything."""
     return args[0] if args else None
+
+
+def request_of(args: Sequence[str], query: Query) -> FindingRequest:
+    """The findings that a request asks for."""
+    return FindingRequest(query.page, job_of(args), query.kinds, query.features, query.asset_type, query.q)
 
 
 class Verification(PayloadEndpoint):
@@ -59,9 +64,7 @@ class Findings(PayloadEndpoint):
 
     def answer(self, args: Sequence[str], query: Query) -> Any:
         """A page of findings."""
-        found = self.queries.findings(
-            job_of(args), query.kinds, query.features, query.asset_type, query.q, query.page
-        )
+        found = self.queries.findings(request_of(args, query))
         return listing(self.answers, found, query, lambda item, urls: self.payloads.finding(item))
 
     def handle(self, exchange: Exchange, args: Sequence[str]) -> Coroutine[Any, Any, None] | None:
@@ -95,9 +98,7 @@ class Findings(PayloadEndpoint):
                 found.close()  # a read of the index must not outlive the client that it was for
 
     def _all(self, args: Sequence[str], query: Query) -> Iterator[FindingItem]:
-        return self.queries.all_findings(
-            job_of(args), query.kinds, query.features, query.asset_type, query.q, query.page
-        )
+        return self.queries.all_findings(request_of(args, query))
 
     def _stream_headers(self, exchange: Exchange, job_id: str | None, form: str) -> list[tuple[str, str]]:
         return [

@@ -20,7 +20,7 @@ from scanner.config import Config
 from scanner.exceptions import IndexFull
 from scanner.inspection import Inspection
 from scanner.queries import Queries
-from scanner.records import Feature, FindingItem, Kind, Page, Verification
+from scanner.records import Feature, FindingItem, FindingRequest, Kind, Page, Verification
 from web.base import encode
 from web.payloads import Payloads
 from web.verification import COLUMNS, csv_batch, csv_lines, ndjson_batch
@@ -118,14 +118,15 @@ def _tell(
             for fault in inspection.faults:
                 print(fault, file=sys.stderr)
             return _fail(f"there is no job {options.job!r}")
-        counted = queries.findings(options.job, kinds, (), None, None, _ORDER)
+        wanted = FindingRequest(_ORDER, options.job, kinds)
+        counted = queries.findings(wanted)
         outcome = Outcome(
             report,
             counted[1] if counted is not None else 0,
             _reasons(config, inspection, report),
             _depth(config, report, inspection),
         )
-        found = queries.all_findings(options.job, kinds, (), None, None, _ORDER)
+        found = queries.all_findings(wanted)
         shown = islice(found, options.limit)
         WRITERS[options.format](config, outcome, shown)
         for reason in outcome.reasons:
