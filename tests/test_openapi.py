@@ -22,6 +22,7 @@ REAL = {
     "img_id": "p_001_img_0",
     "frame_id": "v_abc_frame_000123",
     "path": "x",
+    "part": "app.js",
     "asset_type": "product_image",
     "asset_id": "p_001_img_0",
 }

@@ -50,7 +50,7 @@ ROUTES = (
     Route("/openapi.json", OpenApi),
     Route("/docs", Docs),
     Route("/docs/{path*}", DocsPart),
-    Route("/dashboard/{path*}", PagePart),
+    Route("/dashboard/{part*}", PagePart),
     Route("/", Page),
 )
 

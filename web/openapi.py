@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from scanner.records import AssetType
 from web import wire
 from web.base import Exchange, IndexEndpoint, JsonEndpoint, encode
 from web.params import Parameter
@@ -63,6 +64,13 @@ _REQUEST_HEADERS = {
     "If-None-Match": "Entity tags that the client has; 304 is the answer if one is current.",
     "Range": "One range of bytes, such as `bytes=0-1023`; anything else is ignored.",
     "If-Range": "`Range` counts only while this entity tag is current.",
+}
+
+_NAME = {"type": "string", "minLength": 1}
+_PATH_PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "path": ("Relative to the data root; its slashes may be sent as they are.", _NAME),
+    "part": ("The name of a file.", _NAME),
+    "asset_type": ("What kind of asset.", {"type": "string", "enum": [type.wire for type in AssetType]}),
 }
 
 
@@ -123,8 +131,7 @@ def _operation_id(target: Target) -> str:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    text = "Relative to the data root; its slashes may be sent as they are." if name == "path" else "An id."
-    schema = {"type": "string", "minLength": 1}
+    text, schema = _PATH_PARAMETERS.get(name, ("An id.", _NAME))
     return {"name": name, "in": "path", "required": True, "description": text, "schema": schema}
 
 

@@ -13,7 +13,7 @@ class Page(StaticPage):
 
 
 class PagePart(StaticPart):
-    """``GET /dashboard/{path}``."""
+    """``GET /dashboard/{part}``."""
 
     summary = "A part of the dashboard"
     folder = "dashboard"

@@ -36,7 +36,10 @@ function unknownView() {
   return {
     title: () => "Not found",
     wanted: () => ["healthz"],
-    render: () => [h("h1", { tabindex: -1 }, "There is nothing here"), h("p", null, "Start again from the ", h("a", { href: "#/" }, "overview"), ".")],
+    render: () => [
+      h("h1", { tabindex: -1 }, "There is nothing here"),
+      h("p", null, "Start again from the ", h("a", { href: "#/" }, "overview"), "."),
+    ],
   };
 }
 
@@ -55,14 +58,21 @@ function render() {
 function replace(id, children) {
   const element = document.getElementById(id);
   const next = element.cloneNode(false);
-  next.append(...[children].flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  next.append(
+    ...[children].flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   patch(element, next);
 }
 
 function header() {
   const tab = (href, text, here) => h("a", { href, "aria-current": here ? "page" : null }, text);
   return [
-    h("a", { class: "brand", href: "#/" }, h("img", { src: "dashboard/icon.svg", alt: "", width: 24, height: 24 }), NAME),
+    h(
+      "a",
+      { class: "brand", href: "#/" },
+      h("img", { src: "dashboard/icon.svg", alt: "", width: 24, height: 24 }),
+      NAME,
+    ),
     h(
       "nav",
       { "aria-label": "Main" },
@@ -82,27 +92,52 @@ function pill() {
     return [sign("note"), " connecting"];
   }
   const [severity] = statusWords(about);
-  return [sign(severity), { good: " up to date", note: " starting", warn: " up to date, with remarks", bad: " degraded" }[severity]];
+  return [
+    sign(severity),
+    { good: " up to date", note: " starting", warn: " up to date, with remarks", bad: " degraded" }[severity],
+  ];
 }
 
 function alerts() {
   if (live.down) {
     const since = live.lastHeard ?? live.downSince;
-    const old = live.lastHeard === null ? "" : ` The figures below are from then, ${ago(since)}: they are old.`;
+    const old =
+      live.lastHeard === null ? "" : ` The figures below are from then, ${ago(since)}: they are old.`;
     return h(
       "div",
       { class: "alert bad" },
       sign("bad"),
-      h("p", null, h("b", null, `The sidecar does not answer since ${clock(since)}.`), old, " It is asked again by itself."),
+      h(
+        "p",
+        null,
+        h("b", null, `The sidecar does not answer since ${clock(since)}.`),
+        old,
+        " It is asked again by itself.",
+      ),
       h("button", { type: "button", on: { click: () => live.wake() } }, "Ask now"),
     );
   }
   const { trouble } = live;
   if (trouble !== null && live.indexState !== "scanning") {
-    return h("div", { class: "alert warn" }, sign("warn"), h("p", null, h("b", null, `Some figures below are old, since ${clock(trouble.since)}. `), trouble.detail));
+    return h(
+      "div",
+      { class: "alert warn" },
+      sign("warn"),
+      h(
+        "p",
+        null,
+        h("b", null, `Some figures below are old, since ${clock(trouble.since)}. `),
+        trouble.detail,
+      ),
+    );
   }
   if (live.indexState === "scanning") {
-    return h("div", { class: "alert note" }, sign("note"), h("p", null, "The first look at all files is still under way: lists and counts are not complete yet."));
+    return h(
+      "div",
+      { class: "alert note" },
+      sign("note"),
+      h("p", null, "The first look at all files is still under way: lists and counts are not complete yet."),
+    );
   }
   return null;
 }

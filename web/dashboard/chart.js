@@ -37,7 +37,10 @@ function scaled(seen, total) {
   const values = seen.flatMap(([, done]) => FEATURES.map((feature) => done[feature]));
   const room = Math.max(2, (Math.max(...values) - Math.min(...values)) * 0.15);
   const low = Math.max(0, Math.floor(Math.min(...values) - room));
-  const high = Math.max(low + 1, Math.min(Math.max(total, Math.max(...values)), Math.ceil(Math.max(...values) + room)));
+  const high = Math.max(
+    low + 1,
+    Math.min(Math.max(total, Math.max(...values)), Math.ceil(Math.max(...values) + room)),
+  );
   const [from, to] = [seen[0][0], Math.max(seen.at(-1)[0], seen[0][0] + 1000)];
   return {
     low,

@@ -97,7 +97,12 @@ function patchProperties(live, next) {
     return; // somebody is typing
   }
   for (const name of ["value", "checked", "selected"]) {
-    if (name in next && typeof next[name] !== "object" && live[name] !== next[name] && live.nodeName !== "LI") {
+    if (
+      name in next &&
+      typeof next[name] !== "object" &&
+      live[name] !== next[name] &&
+      live.nodeName !== "LI"
+    ) {
       live[name] = next[name];
     }
   }

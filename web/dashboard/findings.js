@@ -2,7 +2,17 @@
 
 import { h } from "./dom.js";
 import { ago, count } from "./format.js";
-import { KIND_OPTIONS, choiceFilter, featureOptions, filters, kindBadge, missing, offsetOf, pager, textFilter } from "./parts.js";
+import {
+  KIND_OPTIONS,
+  choiceFilter,
+  featureOptions,
+  filters,
+  kindBadge,
+  missing,
+  offsetOf,
+  pager,
+  textFilter,
+} from "./parts.js";
 import { api, link } from "./route.js";
 import { KINDS, NAMES } from "./words.js";
 
@@ -36,12 +46,31 @@ export function findingList({ route, data, answer }, label) {
       "Filter findings",
       textFilter(route, "q", "Search", "Part of a path or id"),
       choiceFilter(route, "kind", "Kind", KIND_OPTIONS),
-      choiceFilter(route, "feature", "About", featureOptions("Everything", "image", "segment", "embedding", "keypoints")),
-      choiceFilter(route, "type", "Of", [["", "Images and frames"], ["product_image", "Product images"], ["video_frame", "Video frames"]]),
-      choiceFilter(route, "sort", "Sort by", [["", "Id"], ["kind", "Kind"], ["path", "Path"]]),
+      choiceFilter(
+        route,
+        "feature",
+        "About",
+        featureOptions("Everything", "image", "segment", "embedding", "keypoints"),
+      ),
+      choiceFilter(route, "type", "Of", [
+        ["", "Images and frames"],
+        ["product_image", "Product images"],
+        ["video_frame", "Video frames"],
+      ]),
+      choiceFilter(route, "sort", "Sort by", [
+        ["", "Id"],
+        ["kind", "Kind"],
+        ["path", "Path"],
+      ]),
     ),
     page ? table(page.items) : missing(answer(findingsAddress(route)), "findings"),
-    page?.items.length === 0 ? h("p", { class: "empty" }, kind || feature || type || q ? "No finding matches." : "Claims, files and contents agree.") : null,
+    page?.items.length === 0
+      ? h(
+          "p",
+          { class: "empty" },
+          kind || feature || type || q ? "No finding matches." : "Claims, files and contents agree.",
+        )
+      : null,
     page ? pager(route, page) : null,
   );
 }
@@ -53,7 +82,15 @@ function table(items) {
   return h(
     "table",
     { class: "rows" },
-    h("thead", null, h("tr", null, ["Kind", "Asset", "About", "What is wrong", "Since"].map((name) => h("th", { scope: "col" }, name)))),
+    h(
+      "thead",
+      null,
+      h(
+        "tr",
+        null,
+        ["Kind", "Asset", "About", "What is wrong", "Since"].map((name) => h("th", { scope: "col" }, name)),
+      ),
+    ),
     h("tbody", null, items.map(row)),
   );
 }
@@ -67,13 +104,21 @@ function row(item) {
     h("th", { scope: "row" }, h("a", { href: whereabouts(item), class: "path" }, item.asset_id)),
     h("td", { class: `feature ${item.feature}` }, NAMES[item.feature]),
     h("td", { class: "wrong" }, reason(item)),
-    h("td", { class: "muted nowrap" }, h("time", { datetime: item.since, title: item.since }, ago(item.since))),
+    h(
+      "td",
+      { class: "muted nowrap" },
+      h("time", { datetime: item.since, title: item.since }, ago(item.since)),
+    ),
   );
 }
 
 /** The page of the asset; of a video, whose frames have gaps, those frames. */
 function whereabouts(item) {
-  const gap = item.kind === "suspect" && item.asset_type === "video_frame" && item.feature === "image" && item.path === null;
+  const gap =
+    item.kind === "suspect" &&
+    item.asset_type === "video_frame" &&
+    item.feature === "image" &&
+    item.path === null;
   return gap && item.job_id !== null
     ? link(["jobs", item.job_id, "frames"], { owner: item.asset_id, sort: "id" })
     : link(["assets", item.asset_type, item.asset_id]);
@@ -84,6 +129,8 @@ export function reason(item) {
   return [
     item.detail || KINDS[item.kind]?.[1],
     item.path ? h("span", { class: "path muted" }, item.path) : null,
-    item.claimed_path && item.claimed_path !== item.path ? h("span", { class: "path muted" }, `claimed: ${item.claimed_path}`) : null,
+    item.claimed_path && item.claimed_path !== item.path
+      ? h("span", { class: "path muted" }, `claimed: ${item.claimed_path}`)
+      : null,
   ];
 }

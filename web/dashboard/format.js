@@ -56,7 +56,9 @@ export function duration(seconds) {
 export function stamp(iso) {
   const [date, rest] = iso.split("T");
   const [year, month, day] = date.split("-");
-  const name = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][month - 1];
+  const name = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][
+    month - 1
+  ];
   const older = Number(year) === new Date().getFullYear() ? "" : ` ${year}`;
   return `${Number(day)} ${name}${older} ${rest.slice(0, 8)}`;
 }

@@ -3,7 +3,16 @@
 import { h } from "./dom.js";
 import { count, position } from "./format.js";
 import { jobHead } from "./job.js";
-import { KIND_OPTIONS, choiceFilter, filters, kindBadge, missing, offsetOf, pager, textFilter } from "./parts.js";
+import {
+  KIND_OPTIONS,
+  choiceFilter,
+  filters,
+  kindBadge,
+  missing,
+  offsetOf,
+  pager,
+  textFilter,
+} from "./parts.js";
 import { api, fileAddress, link } from "./route.js";
 import { FEATURES, NAMES } from "./words.js";
 
@@ -19,12 +28,20 @@ const HAS = [
   ["none", "With none"],
 ];
 const SORTS = {
-  images: [["", "Changed last"], ["id", "Id"]],
-  frames: [["", "Changed last"], ["id", "Id"], ["ts", "Time in the video"]],
+  images: [
+    ["", "Changed last"],
+    ["id", "Id"],
+  ],
+  frames: [
+    ["", "Changed last"],
+    ["id", "Id"],
+    ["ts", "Time in the video"],
+  ],
 };
 
 const status = (route) => api(["status", route.job]);
-const videos = (route) => api(["jobs", route.job, "videos"], { limit: MOST_VIDEOS, sort_by: "title", order: "asc" });
+const videos = (route) =>
+  api(["jobs", route.job, "videos"], { limit: MOST_VIDEOS, sort_by: "title", order: "asc" });
 
 function assets(route, limit = LIMIT) {
   const { has, q, owner, kind, sort } = route.params;
@@ -69,7 +86,16 @@ function filterForm(route, list, page) {
     textFilter(route, "q", "Search", "Part of an id or title"),
     choiceFilter(route, "has", "Artifacts", HAS),
     choiceFilter(route, "kind", "Findings", [["", "All"], ...KIND_OPTIONS.slice(1)]),
-    route.view === "frames" ? videoFilter(route, list) : [textFilter(route, "owner", "Product", "A product's id", "owners"), h("datalist", { id: "owners" }, owners.map((id) => h("option", { value: id })))],
+    route.view === "frames"
+      ? videoFilter(route, list)
+      : [
+          textFilter(route, "owner", "Product", "A product's id", "owners"),
+          h(
+            "datalist",
+            { id: "owners" },
+            owners.map((id) => h("option", { value: id })),
+          ),
+        ],
     choiceFilter(route, "sort", "Sort by", SORTS[route.view]),
   );
 }
@@ -78,7 +104,10 @@ function filterForm(route, list, page) {
 function videoFilter(route, list) {
   const items = list?.items ?? [];
   const chosen = route.params.owner;
-  const options = items.map((video) => [video.video_id, video.title ? `${video.title} (${video.video_id})` : video.video_id]);
+  const options = items.map((video) => [
+    video.video_id,
+    video.title ? `${video.title} (${video.video_id})` : video.video_id,
+  ]);
   if (chosen && !items.some((video) => video.video_id === chosen)) {
     options.push([chosen, chosen]);
   }
@@ -99,8 +128,17 @@ function pictures(items, route) {
 function walk(event) {
   const links = [...event.currentTarget.querySelectorAll("a")];
   const at = links.indexOf(document.activeElement);
-  const columns = links.filter((each) => each.getBoundingClientRect().top === links[0].getBoundingClientRect().top).length;
-  const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -at, End: links.length - 1 - at };
+  const columns = links.filter(
+    (each) => each.getBoundingClientRect().top === links[0].getBoundingClientRect().top,
+  ).length;
+  const steps = {
+    ArrowRight: 1,
+    ArrowLeft: -1,
+    ArrowDown: columns,
+    ArrowUp: -columns,
+    Home: -at,
+    End: links.length - 1 - at,
+  };
   const to = links[at + steps[event.key]];
   if (at >= 0 && event.key in steps && to) {
     event.preventDefault();
@@ -120,12 +158,31 @@ function picture(item) {
       { class: "picture", href: link(["assets", item.asset_type, item.asset_id]) },
       thumbnail(item),
       h("span", { class: "name path" }, item.asset_id),
-      h("span", { class: "about" }, h("span", { class: "muted ellipsis" }, item.title ?? item.owner_id ?? ""), time),
+      h(
+        "span",
+        { class: "about" },
+        h("span", { class: "muted ellipsis" }, item.title ?? item.owner_id ?? ""),
+        time,
+      ),
       h(
         "span",
         { class: "marks" },
-        h("span", { class: "visually-hidden" }, has.length ? `has ${has.map((name) => NAMES[name]).join(", ")}` : "no artifacts"),
-        FEATURES.map((name) => h("span", { class: `mark ${name} ${has.includes(name) ? "there" : "absent"}`, title: `${NAMES[name]}: ${has.includes(name) ? "there" : "not there"}`, "aria-hidden": "true" }, NAMES[name])),
+        h(
+          "span",
+          { class: "visually-hidden" },
+          has.length ? `has ${has.map((name) => NAMES[name]).join(", ")}` : "no artifacts",
+        ),
+        FEATURES.map((name) =>
+          h(
+            "span",
+            {
+              class: `mark ${name} ${has.includes(name) ? "there" : "absent"}`,
+              title: `${NAMES[name]}: ${has.includes(name) ? "there" : "not there"}`,
+              "aria-hidden": "true",
+            },
+            NAMES[name],
+          ),
+        ),
         kinds.map((kind) => kindBadge(kind)),
       ),
     ),

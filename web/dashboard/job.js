@@ -19,7 +19,13 @@ const SETS = [
 
 export const title = ({ job }) => job;
 
-export const wanted = ({ route }) => ["healthz", status(route), summary(route), report(route), findingsAddress(route)];
+export const wanted = ({ route }) => [
+  "healthz",
+  status(route),
+  summary(route),
+  report(route),
+  findingsAddress(route),
+];
 
 export function render(view) {
   const { route, data, answer } = view;
@@ -45,7 +51,13 @@ export function jobHead(route, job) {
       number === undefined ? null : h("span", { class: "total" }, ` ${count(number)}`),
     );
   return [
-    h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "#/" }, "Overview"), h("span", { "aria-hidden": "true" }, " / "), "Job"),
+    h(
+      "nav",
+      { class: "crumbs", "aria-label": "Breadcrumb" },
+      h("a", { href: "#/" }, "Overview"),
+      h("span", { "aria-hidden": "true" }, " / "),
+      "Job",
+    ),
     h("h1", { tabindex: -1, class: "path" }, route.job),
     h("p", { class: "muted subline" }, job?.updated_at ? `changed ${ago(job.updated_at)}` : "\u00a0"),
     h(
@@ -64,7 +76,16 @@ function whole(job, found) {
     h("div", { class: "grow" }, bar("Progress of the job", job.percent, 100, "whole"), phases(job.phase)),
     counts(Object.entries(job.counts).map(([name, value]) => [name, count(value)])),
     found && found.total > 0
-      ? h("p", { class: "badges" }, Object.entries(found.findings).map(([kind, features]) => kindBadge(kind, Object.values(features).reduce((a, b) => a + b, 0))))
+      ? h(
+          "p",
+          { class: "badges" },
+          Object.entries(found.findings).map(([kind, features]) =>
+            kindBadge(
+              kind,
+              Object.values(features).reduce((a, b) => a + b, 0),
+            ),
+          ),
+        )
       : null,
   ];
 }
@@ -83,10 +104,24 @@ function set(route, name, text, view, totals) {
   return h(
     "section",
     { class: "card", "aria-labelledby": name },
-    h("h2", { id: name }, h("a", { href: link(["jobs", route.job, view]) }, text), h("span", { class: "total" }, ` ${count(totals.total)}`)),
-    h("ul", { class: "features" }, FEATURES.map((feature) => featureRow(route, view, key, feature, totals))),
+    h(
+      "h2",
+      { id: name },
+      h("a", { href: link(["jobs", route.job, view]) }, text),
+      h("span", { class: "total" }, ` ${count(totals.total)}`),
+    ),
+    h(
+      "ul",
+      { class: "features" },
+      FEATURES.map((feature) => featureRow(route, view, key, feature, totals)),
+    ),
     drawing
-      ? h("figure", null, drawing, h("figcaption", { class: "muted" }, "Done over time, since this page was opened"))
+      ? h(
+          "figure",
+          null,
+          drawing,
+          h("figcaption", { class: "muted" }, "Done over time, since this page was opened"),
+        )
       : h("p", { class: "muted waiting" }, "The chart grows while this page is open."),
   );
 }
@@ -127,6 +162,9 @@ export function observe({ route, data, answer }) {
     return;
   }
   for (const [name] of SETS) {
-    note(`${route.job}/${name}`, Object.fromEntries(FEATURES.map((feature) => [feature, done[name][feature].done])));
+    note(
+      `${route.job}/${name}`,
+      Object.fromEntries(FEATURES.map((feature) => [feature, done[name][feature].done])),
+    );
   }
 }

@@ -51,7 +51,9 @@ export class Live {
         break;
       }
       fresh.forEach((address) => asked.add(address));
-      const heard = await Promise.all(fresh.filter((address) => this.due(address)).map((address) => this.ask(address)));
+      const heard = await Promise.all(
+        fresh.filter((address) => this.due(address)).map((address) => this.ask(address)),
+      );
       if (round !== this.round) {
         return;
       }
@@ -72,7 +74,9 @@ export class Live {
 
   /** Since when some of what is wanted has not been answered as it should be, and why; null if all was. */
   get trouble() {
-    const failing = this.wanted().map((address) => this.answers.get(address)).filter((known) => known?.failedSince);
+    const failing = this.wanted()
+      .map((address) => this.answers.get(address))
+      .filter((known) => known?.failedSince);
     if (failing.length === 0) {
       return null;
     }

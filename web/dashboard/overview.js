@@ -1,14 +1,14 @@
 // All jobs, how the sidecar is, and what it found.
 
 import { h } from "./dom.js";
-import { ago, bytes, count, counted, percent } from "./format.js";
-import { bar, choiceFilter, counts, filters, kindBadge, missing, offsetOf, pager, phases, sign, textFilter } from "./parts.js";
-import { api, link } from "./route.js";
-import { FEATURES, KINDS, NAMES, PHASES, advice, databaseWords, phaseName, rootWords, statusWords } from "./words.js";
+import { count, counted } from "./format.js";
+import { JOBS, jobs, report, summary } from "./joblist.js";
+import { kindBadge, missing, sign } from "./parts.js";
+import { link } from "./route.js";
+import { KINDS, advice, statusWords } from "./words.js";
+import { state } from "./state.js";
 
-const LIMIT = 12;
-const JOBS = (route) =>
-  api(["jobs"], { limit: LIMIT, offset: offsetOf(route, LIMIT), q: route.params.q, phase: route.params.phase });
+const sum = (features) => Object.values(features).reduce((total, number) => total + number, 0);
 
 export const title = () => "Overview";
 
@@ -19,9 +19,6 @@ export function wanted({ route, data }) {
 
 /** What each job has is asked for less often than the list of jobs itself. */
 export const slow = (address) => address.startsWith("jobs/");
-
-const report = (job) => api(["jobs", job.job_id, "verification"]);
-const summary = (job) => api(["jobs", job.job_id, "features", "summary"]);
 
 export function render(view) {
   return [
@@ -68,76 +65,6 @@ function pendingWords({ paths, validations }) {
   return `Just now ${parts.filter(Boolean).join(", and ")}.`;
 }
 
-// --- jobs ------------------------------------------------------------------------------------------
-
-function jobs({ route, data, answer }) {
-  const page = data(JOBS(route));
-  const filtered = route.params.q || route.params.phase;
-  return h(
-    "section",
-    { class: "jobs", "aria-labelledby": "jobs" },
-    h("h2", { id: "jobs" }, "Jobs", page ? h("span", { class: "total" }, ` ${count(page.total)}`) : null),
-    page && (page.total > 4 || filtered) ? jobFilters(route) : null,
-    page
-      ? h("ul", { class: "cards" }, page.items.map((job) => jobCard(job, data(report(job)), data(summary(job)))))
-      : missing(answer(JOBS(route)), "jobs"),
-    page?.items.length === 0 ? h("p", { class: "empty" }, filtered ? "No job matches." : "There is no job yet.") : null,
-    page ? pager(route, page) : null,
-  );
-}
-
-function jobFilters(route) {
-  return filters(
-    "Filter jobs",
-    textFilter(route, "q", "Search", "Part of a job's id"),
-    choiceFilter(route, "phase", "Phase", [["", "All phases"], ...PHASES.map((phase) => [phase, phaseName(phase)])]),
-  );
-}
-
-function jobCard(job, found, done) {
-  return h(
-    "li",
-    { class: "card job", "data-key": job.job_id },
-    h(
-      "div",
-      { class: "head" },
-      h("h3", null, h("a", { href: link(["jobs", job.job_id]), class: "cover" }, job.job_id)),
-      h("p", { class: "big" }, percent(job.percent)),
-    ),
-    bar(`Progress of ${job.job_id}`, job.percent, 100, "whole"),
-    phases(job.phase),
-    counts(Object.entries(job.counts).map(([name, value]) => [name, count(value)])),
-    done ? h("ul", { class: "minis" }, FEATURES.map((feature) => mini(feature, done))) : null,
-    h(
-      "p",
-      { class: "foot" },
-      h("span", { class: "badges" }, found ? kinds(found) : null),
-      job.updated_at ? h("span", { class: "muted" }, ago(job.updated_at)) : null,
-    ),
-  );
-}
-
-function mini(feature, { product_images: images, video_frames: frames }) {
-  const done = images[feature].done + frames[feature].done;
-  const total = images.total + frames.total;
-  return h(
-    "li",
-    null,
-    h("span", null, NAMES[feature]),
-    bar(NAMES[feature], done, total, feature),
-    h("span", { class: "number" }, percent(total ? (100 * done) / total : 0)),
-  );
-}
-
-function kinds(found) {
-  if (found.total === 0) {
-    return h("span", { class: "badge good" }, "no findings");
-  }
-  return Object.entries(found.findings).map(([kind, features]) => kindBadge(kind, sum(features)));
-}
-
-const sum = (features) => Object.values(features).reduce((total, number) => total + number, 0);
-
 // --- findings --------------------------------------------------------------------------------------
 
 function findings({ data, answer }) {
@@ -145,9 +72,16 @@ function findings({ data, answer }) {
   return h(
     "section",
     { class: "card", "aria-labelledby": "kinds" },
-    h("h2", { id: "kinds" }, "Findings", found ? h("span", { class: "total" }, ` ${count(found.total)}`) : null),
+    h(
+      "h2",
+      { id: "kinds" },
+      "Findings",
+      found ? h("span", { class: "total" }, ` ${count(found.total)}`) : null,
+    ),
     found ? kindList(found) : missing(answer("verification"), "findings"),
-    found?.withheld > 0 ? h("p", { class: "muted" }, `${count(found.withheld)} more are withheld; the problems above say why.`) : null,
+    found?.withheld > 0
+      ? h("p", { class: "muted" }, `${count(found.withheld)} more are withheld; the problems above say why.`)
+      : null,
     found ? checks(found) : null,
   );
 }
@@ -182,58 +116,4 @@ function checks(found) {
     unchecked > 0 ? `, ${count(unchecked)} could not be` : null,
     ".",
   );
-}
-
-// --- roots, database, index ------------------------------------------------------------------------
-
-function state({ data }) {
-  const about = data("healthz");
-  if (!about) {
-    return null;
-  }
-  return h(
-    "section",
-    { class: "card state", "aria-labelledby": "state" },
-    h("h2", { id: "state" }, "Where it looks"),
-    h(
-      "dl",
-      { class: "facts" },
-      about.roots.map((root) => fact(h("span", { class: "path" }, root.path), rootWords(root), counted(root.directories, "folder"))),
-      fact("Pipeline database", databaseWords(about.database, ago)),
-      fact("Files", ["good", `${counted(about.index.files, "file")}, ${counted(about.index.assets, "image or frame", "images and frames")}.`, ""], fileNotes(about)),
-      fact("Last full scan", scanWords(about.scan)),
-      about.volume.free_bytes === null ? null : fact("Room on the volume", volumeWords(about.volume)),
-    ),
-  );
-}
-
-function fact(name, [severity, sentence, todo], extra = "") {
-  return h(
-    "div",
-    null,
-    h("dt", null, sign(severity), h("span", null, name)),
-    h("dd", null, sentence, extra ? h("span", { class: "muted" }, ` ${extra}`) : null, todo ? h("p", { class: "todo" }, todo) : null),
-  );
-}
-
-function fileNotes(about) {
-  const notes = [
-    about.unmatched_files > 0 ? `${count(about.unmatched_files)} match no pattern.` : "",
-    about.skipped_names > 0 ? `${counted(about.skipped_names, "name is", "names are")} not UTF-8 and skipped.` : "",
-  ];
-  return notes.filter(Boolean).join(" ");
-}
-
-function scanWords(scan) {
-  if (!scan.last_completed_at) {
-    return ["note", "The first one is under way.", ""];
-  }
-  const took = scan.seconds === null ? "" : `, took ${scan.seconds < 1 ? "less than a second" : `${Math.round(scan.seconds)} s`}`;
-  return ["good", `${ago(scan.last_completed_at)}${took}.`, ""];
-}
-
-function volumeWords(volume) {
-  const inodes = volume.free_inodes === null ? "" : `, ${count(volume.free_inodes)} files more`;
-  const low = volume.free_bytes < 1e9 || (volume.free_inodes !== null && volume.free_inodes < 10000);
-  return [low ? "warn" : "good", `${bytes(volume.free_bytes)} free${inodes}.`, low ? "Make room: a full volume ends in empty files." : ""];
 }

@@ -64,7 +64,10 @@ export function phases(phase) {
     PHASES.map((name, place) =>
       h(
         "li",
-        { class: place < at ? "past" : place === at ? "now" : "ahead", "aria-current": place === at ? "step" : null },
+        {
+          class: place < at ? "past" : place === at ? "now" : "ahead",
+          "aria-current": place === at ? "step" : null,
+        },
         h("span", null, phaseName(name)),
       ),
     ),
@@ -157,7 +160,11 @@ export function choiceFilter(route, name, label, options) {
     h("label", { for: `filter-${name}` }, label),
     h(
       "select",
-      { id: `filter-${name}`, name, on: { change: (event) => go(changed(route, { [name]: event.target.value })) } },
+      {
+        id: `filter-${name}`,
+        name,
+        on: { change: (event) => go(changed(route, { [name]: event.target.value })) },
+      },
       options.map(([value, text]) => h("option", { value, selected: value === current }, text)),
     ),
   );
@@ -167,7 +174,12 @@ export function choiceFilter(route, name, label, options) {
 export function filters(label, ...fields) {
   return h(
     "form",
-    { class: "filters", role: "search", "aria-label": label, on: { submit: (event) => event.preventDefault() } },
+    {
+      class: "filters",
+      role: "search",
+      "aria-label": label,
+      on: { submit: (event) => event.preventDefault() },
+    },
     fields,
   );
 }

@@ -54,7 +54,9 @@ function partsOf(route) {
 
 /** An address of the sidecar, relative to this page, so that a prefix of a proxy stays. */
 export function api(parts, params = {}) {
-  const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== "" && value != null));
+  const query = new URLSearchParams(
+    Object.entries(params).filter(([, value]) => value !== "" && value != null),
+  );
   const text = query.toString();
   return parts.map(encodeURIComponent).join("/") + (text ? `?${text}` : "");
 }

@@ -60,8 +60,11 @@ export function databaseWords(database, ago) {
     return ["note", "None is configured: everything on disk belongs to one job.", ""];
   }
   if (!database.reachable) {
-    const known = database.last_sync_at ? `Last read ${ago(database.last_sync_at)}; that stays in force.` : "";
-    const todo = "Check the address, the network and the role's rights (database.url). It is tried again by itself.";
+    const known = database.last_sync_at
+      ? `Last read ${ago(database.last_sync_at)}; that stays in force.`
+      : "";
+    const todo =
+      "Check the address, the network and the role's rights (database.url). It is tried again by itself.";
     return ["bad", `Cannot be read. ${known}`.trim(), todo];
   }
   if (!database.last_sync_at) {
