@@ -36,6 +36,33 @@ def test_a_killed_scanner_is_restarted_and_takes_the_index_over(tmp_path: Path) 
         assert server.frames() == 2
 
 
+def test_readiness_once_reached_stays_while_the_scanner_is_replaced(tmp_path: Path) -> None:
+    """What is not found stays 404; no answer says that the first scan is still to be done."""
+    for number in range(400):
+        (tmp_path / "data" / "frames" / f"v{number}").mkdir(parents=True)
+        (tmp_path / "data" / "frames" / f"v{number}" / "000001.jpg").write_bytes(b"not empty")
+    with Serving(tmp_path) as server:
+        server.ready()
+        server.files(400)
+        passed = server.health()["scan"]["last_completed_at"]
+        send(server.scanner(), signal.SIGKILL)
+        server.write(2)
+        seen: set[tuple[int, int, str]] = set()
+
+        def reconciled() -> bool:
+            unknown = server.get("/features/video-frames/nobody")
+            seen.add((server.get("/readyz").status, unknown.status, unknown.headers["x-index-state"]))
+            health = server.health()
+            assert health["ready"]
+            return health["index"]["files"] == 401 and health["status"] == "ok"
+
+        until(reconciled, "the next scanner has found the new file")
+        until(lambda: server.health()["scan"]["last_completed_at"] not in (None, passed), "a full pass")
+        reconciled()
+        assert seen <= {(200, 404, "complete"), (200, 404, "degraded")}
+        assert (200, 404, "complete") in seen
+
+
 def test_a_damaged_index_is_replaced(tmp_path: Path) -> None:
     """Its answers come from the new file, without a restart of the web process."""
     with Serving(tmp_path) as server:
