@@ -3,7 +3,7 @@
     python -m benchmarks.soak [--minutes 60] [--tabs 50] [--pause 0.2]
 
 Starts a PostgreSQL and ``sidecar serve``, fills both as the demo does and lets its worker change them. Every
-two minutes, in turn, a storm of files comes and goes, or the database is killed and started again. Each minute
+two minutes, in turn, a storm of files comes and goes, or the database is killed and started. Each minute
 the worker rests, and once all is taken in, every answer and finding is held against the model of the tests.
 
 Prints a line a minute, and in the end what grew after the first third (memory, descriptors, threads, index),

@@ -45,7 +45,7 @@ class PostgresWorld(World):
 
     def _open(self) -> Any:
         self._connection: psycopg.Connection[Any] | None = None
-        self._prepared = False
+        self._prepared = self._away = False
         self._run("SELECT 1", ())
         return None
 
@@ -61,12 +61,18 @@ class PostgresWorld(World):
             try:
                 self._connected().execute((sql + again).replace("?", "%s").encode(), values)
             except psycopg.OperationalError as error:
-                print(f"the database does not answer: {str(error).splitlines()[0]}", file=sys.stderr)
-                self.close()
-                self._connection = None
-                time.sleep(RETRY_SECONDS)
+                self._wait_after(error)
             else:
+                self._away = False
                 return
+
+    def _wait_after(self, error: Exception) -> None:
+        if not self._away:
+            print(f"the database does not answer: {str(error).splitlines()[0]}", file=sys.stderr)
+        self._away = True
+        self.close()
+        self._connection = None
+        time.sleep(RETRY_SECONDS)
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None:

@@ -9,19 +9,25 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from postgres import Cluster
 from prometheus_client.parser import text_string_to_metric_families
 from running import Serving, until
 from test_metrics import SNAPSHOT
 
+from deploy.worker import PostgresWorld
 from scanner.board import Board
 from scanner.config import Config, all_keys, load_config
+from web import demoworld
 from web.app import ROUTES
 from web.commands import parser
+from web.demoworker import Worker
 from web.metrics import Metrics
 
 yaml = pytest.importorskip("yaml")
@@ -173,6 +179,30 @@ def test_every_file_that_compose_mounts_is_there() -> None:
     assert all((HERE / file).exists() for file in files)
 
 
+def test_the_worker_fills_a_postgresql_and_goes_on_when_that_was_away(
+    tmp_path: Path, postgres_cluster: Cluster, postgres: str
+) -> None:
+    with contextlib.closing(PostgresWorld(tmp_path / "data", postgres)) as world:
+        demoworld.fill(world)
+        worker = Worker(world)
+        postgres_cluster.kill()
+        restart = threading.Thread(target=postgres_cluster.start)
+        restart.start()
+        for _ in range(20):
+            worker.step()
+        restart.join()
+        demoworld.fill(world)  # as after a restart of the worker: what is there stays
+        with psycopg.connect(postgres) as connection:
+            rows = connection.execute(
+                "SELECT frame_id, seg_mask_path FROM video_frames UNION ALL"
+                " SELECT img_id, seg_mask_path FROM product_images"
+            ).fetchall()
+    claimed = {id for id, path in rows if path}
+    assert {id for id, _ in rows} == set(world.assets)
+    assert claimed <= {id for id, feature in world.done if feature == "segment"}
+    assert all(Path(path).exists() for _, path in rows if path)
+
+
 # --- Kubernetes -------------------------------------------------------------------------------------
 
 
@@ -277,20 +307,38 @@ def test_the_dashboard_has_no_panel_over_another_and_no_id_twice() -> None:
         taken |= cells
 
 
-def test_prometheus_takes_the_rules_and_they_fire_as_meant() -> None:
+def promtool(directory: Path, *command: str, fed: str = "") -> None:
+    """Runs it; what it does not like fails the test."""
     tool = shutil.which("promtool")
     if tool is None:
         pytest.skip("promtool is not installed")
-    for command in (["check", "config", "prometheus.yaml"], ["test", "rules", "alerts.test.yaml"]):
-        done = subprocess.run(
-            [tool, *command],
-            cwd=DEPLOY / "prometheus",
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run(
+        [tool, *command], cwd=directory, input=fed, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("check", "config", "prometheus.yaml"), ("test", "rules", "alerts.test.yaml")]
+)
+def test_prometheus_takes_the_rules_and_they_fire_as_meant(command: tuple[str, ...]) -> None:
+    promtool(DEPLOY / "prometheus", *command)
+
+
+def test_prometheus_understands_what_the_dashboard_asks(tmp_path: Path) -> None:
+    asked = [expression for expression in expressions() if not expression.startswith("label_values(")]
+    rules = [{"record": f"asked:{number}", "expr": text} for number, text in enumerate(asked)]
+    text = yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]})
+    (tmp_path / "rules.yaml").write_text(text, encoding="utf-8")
+    promtool(tmp_path, "check", "rules", "rules.yaml")
+
+
+def test_prometheus_likes_what_it_scrapes(tmp_path: Path) -> None:
+    with contextlib.closing(Board.create(tmp_path / "board")) as board:
+        board.publish(SNAPSHOT)
+        metrics = Metrics(board)
+        metrics.observe("/jobs", 200, 0.1)
+        promtool(tmp_path, "check", "metrics", fed=metrics.render().decode())
 
 
 def test_every_alert_says_what_to_do() -> None:
