@@ -20,16 +20,29 @@ DEADLINE = 30.0
 
 
 def walk(root: Path) -> dict[str, tuple[int, int, int]]:
-    """What a fresh walk finds: path to (inode, size, mtime_ns) of every regular file that is not ignored."""
+    """What a fresh walk finds: path to (inode, size, mtime_ns) of every file that is not ignored.
+
+    A symlink to a regular file below the root shows that file.
+    """
     result = {}
     for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(".tmp")]
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            status = os.lstat(os.path.join(folder, name))
-            if stat.S_ISREG(status.st_mode) and not name.startswith(".") and not name.endswith(".tmp"):
-                path = os.path.relpath(os.path.join(folder, name), root)
-                result[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+            path = os.path.join(folder, name)
+            if name.startswith(".") or name.endswith(".tmp") or not _is_below(path, root):
+                continue
+            try:
+                status = os.stat(path)
+            except OSError:  # a symlink that leads nowhere
+                continue
+            if stat.S_ISREG(status.st_mode):
+                about = (status.st_ino, status.st_size, status.st_mtime_ns)
+                result[os.path.relpath(path, root)] = about
     return result
+
+
+def _is_below(path: str, root: Path) -> bool:
+    return os.path.realpath(path).startswith(os.path.realpath(root) + "/")
 
 
 def indexed(index: Index) -> dict[str, tuple[int, int, int]]:

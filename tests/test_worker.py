@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import shutil
 import threading
 import time
+from io import BufferedWriter
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reconciling import drive, indexed, running, settle
+from watching import exchange
 
 from scanner import portions
 from scanner.config import load_config
@@ -27,8 +30,15 @@ SEQUENCES = int(os.environ.get("WORKER_SEQUENCES", "60"))
 
 PLACES = ["frames/a", "frames/b", "frames/a/c", "products/p", "frames", "products/.hidden"]
 NAMES = ["000001.jpg", "000002.png", "seg.png", "x.tmp", "000001", "gối.jpg", "a\nb.jpg"]
+KINDS = [
+    *("write", "append", "rewrite", "grow", "delete", "mkdir", "rmtree", "move", "move tree", "exchange"),
+    *("exchange trees", "move out", "move in", "utime", "link", "symlink", "replace root"),
+]
+LINKS = {"link", "symlink"}
+"""What makes one path change by a write through another, of which no event can tell."""
+Operation = tuple[str, str, str, str, str]
 OPERATION = st.tuples(
-    st.sampled_from(["write", "append", "delete", "mkdir", "rmtree", "move", "exchange", "utime", "link"]),
+    st.sampled_from(KINDS),
     st.sampled_from(PLACES),
     st.sampled_from(NAMES),
     st.sampled_from(PLACES),
@@ -36,62 +46,102 @@ OPERATION = st.tuples(
 )
 
 
-def perform(data: Path, operation: tuple[str, str, str, str, str], outside: Path) -> None:
-    """Do one operation; what the file system refuses is no operation."""
-    what, place, name, other_place, other_name = operation
-    path, other = data / place / name, data / other_place / other_name
-    try:
+class World:
+    """A data root that operations are done to; what the file system refuses is no operation."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.data, self.state, self.outside = base / "data", base / "state", base / "outside"
+        for folder in (self.data / "frames", self.data / "products", self.state, self.outside):
+            folder.mkdir(parents=True)
+        self.linked = False
+        self._open: list[BufferedWriter] = []
+
+    def perform(self, operation: Operation) -> None:
+        """Do one operation."""
+        what, place, name, other_place, other_name = operation
+        self.linked |= what in LINKS
+        with contextlib.suppress(OSError):
+            self._perform(what, self.data / place / name, self.data / other_place / other_name)
+
+    def close(self) -> None:
+        """Close the files that are growing."""
+        while self._open:
+            self._open.pop().close()
+
+    def _perform(self, what: str, path: Path, other: Path) -> None:
+        tree, other_tree = (one.parent if one.parent.parent != self.data else one for one in (path, other))
         if what == "write":
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(os.urandom(len(name)))
+            path.write_bytes(os.urandom(len(path.name)))
         elif what == "append":
             with open(path, "ab") as file:
                 file.write(b"more")
+        elif what == "rewrite":
+            with open(path, "r+b") as file:
+                file.write(os.urandom(3))
+        elif what == "grow":
+            self._open.append(open(path, "ab"))  # noqa: SIM115 - it stays open
+            self._open[-1].write(b"not all of it")
+            self._open[-1].flush()
         elif what == "delete":
             path.unlink()
         elif what == "mkdir":
             path.mkdir(parents=True)
         elif what == "rmtree":
-            shutil.rmtree(path.parent if place.count("/") else path)
-        elif what == "move":
-            os.rename(path.parent if name < "a" and place.count("/") else path, other)
-        elif what == "exchange":
-            os.rename(path, outside / "held")
-            os.rename(other, path)
-            os.rename(outside / "held", other)
+            shutil.rmtree(tree)
         elif what == "utime":
             os.utime(path, ns=(1, 1_700_000_000_123_456_789))
         elif what == "link":
             os.link(path, other)
-    except OSError:
-        held = outside / "held"
-        if held.is_dir():
-            shutil.rmtree(held)
+        elif what == "symlink":
+            other.symlink_to(path)
         else:
-            held.unlink(missing_ok=True)
+            self._move(what, path, other, tree, other_tree)
+
+    def _move(self, what: str, path: Path, other: Path, tree: Path, other_tree: Path) -> None:
+        if what == "move":
+            os.rename(path, other)
+        elif what == "move tree":
+            os.rename(tree, other)
+        elif what == "exchange":
+            exchange(path, other)
+        elif what == "exchange trees":
+            exchange(tree, other_tree)
+        elif what == "move out":
+            os.rename(tree, self.outside / path.name)
+        elif what == "move in":
+            os.rename(self.outside / path.name, other_tree)
+        elif what == "replace root":
+            root = self.data / path.relative_to(self.data).parts[0]
+            os.rename(root, self.outside / f"{other.name}-{len(os.listdir(self.outside))}")
+            root.mkdir()
+            (root / "0.jpg").write_bytes(b"new")
 
 
 @settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(before=st.lists(OPERATION, max_size=10), after=st.lists(st.lists(OPERATION, max_size=12), max_size=3))
 def test_the_index_equals_a_walk_after_any_sequence_of_operations(
-    tmp_path_factory: pytest.TempPathFactory,
-    before: list[tuple[str, str, str, str, str]],
-    after: list[list[tuple[str, str, str, str, str]]],
+    tmp_path_factory: pytest.TempPathFactory, before: list[Operation], after: list[list[Operation]]
 ) -> None:
-    base = tmp_path_factory.mktemp("world")
-    data, state, outside = base / "data", base / "state", base / "outside"
-    for folder in (data / "frames", data / "products", state, outside):
-        folder.mkdir(parents=True)
+    """And nothing was missed, unless a file was written to through another of its names."""
+    world = World(tmp_path_factory.mktemp("world"))
     for operation in before:
-        perform(data, operation, outside)
-    with running(data, state) as worker:
-        settle(worker, data)
-        for part in after:
-            for operation in part:
-                perform(data, operation, outside)
-            if (data / "frames").is_dir() and (data / "products").is_dir():
-                settle(worker, data)
-    shutil.rmtree(base)
+        world.perform(operation)
+    try:
+        with running(world.data, world.state) as worker:
+            settle(worker, world.data)
+            for part in after:
+                for operation in part:
+                    world.perform(operation)
+                if world.linked:
+                    worker.begin_pass()
+                settle(worker, world.data)
+            if not world.linked:
+                assert reconcile(worker) == 0
+    finally:
+        world.close()
+        shutil.rmtree(world.base)
 
 
 @pytest.fixture
