@@ -265,7 +265,7 @@ class Worker:
 
     def _list_some(self, deadline: float, taken: list[Task]) -> None:
         if not self.crawl.many:
-            self._apply_seen(self.crawl.give_up_waiting(), taken)
+            self._apply_seen(_taken(self.crawl.give_up_waiting(), taken))
         while self.listing and time.monotonic() < deadline:
             if self._large:
                 self._look_at_portion(taken)
@@ -280,9 +280,9 @@ class Worker:
     def _take_listed(self, deadline: float, taken: list[Task]) -> None:
         self.crawl.send()
         while len(self.crawl.process) and time.monotonic() < deadline:
-            seen = self.crawl.receive(WAIT_SECONDS, self._is_known)
+            seen = _taken(self.crawl.receive(WAIT_SECONDS, self._is_known), taken)
             self.crawl.send()
-            self._apply_seen(seen, taken)
+            self._apply_seen(seen)
             if self._large:
                 return
 
@@ -305,9 +305,8 @@ class Worker:
             self.watcher.add(directory)
         return task if watched or task.found else task._replace(told=True)
 
-    def _apply_seen(self, seen: Sequence[Seen], taken: list[Task]) -> None:
+    def _apply_seen(self, seen: Sequence[Seen]) -> None:
         """Make the index agree with what the listing process has seen, in that order."""
-        taken += [task for _, task in seen]
         coming = {look.directory for look, _ in seen if isinstance(look, Listing) and not is_large(look)}
         believed: dict[str, bool] = {}
         for look, task in seen:
@@ -616,6 +615,12 @@ class Worker:
         due = self.settling.next_due()
         wait = 0.2 if due is None else min(0.2, max(0.0, due - time.monotonic()))
         return max(wait, 0.001)
+
+
+def _taken(seen: list[Seen], taken: list[Task]) -> list[Seen]:
+    """The same, its tasks noted among those that a transaction has taken."""
+    taken += [task for _, task in seen]
+    return seen
 
 
 def _elsewhere(root: Root, look: Look) -> bool:
