@@ -171,7 +171,7 @@ def _numbers(db: Any, source: Source, order: Order, filters: Filter, limit: int,
     for part in order:
         if len(found) == limit:
             break
-        sql, values = list_sql(source, part, filters)
+        sql, values = list_sql(source, part, filters, keys=False)
         wanted = limit if limit < 0 else limit - len(found)
         rows = [row[0] for row in db.execute(sql, [*values, wanted, offset])]
         found += rows

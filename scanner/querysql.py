@@ -137,36 +137,53 @@ def reversed_order(order: Order) -> Order:
     )
 
 
-def behind(part: Part, key: Sequence[Any]) -> list[Branch]:
-    """Where in a part that lies which comes after a key (the values of the part's terms)."""
-    result: list[Branch] = []
-    same: list[str] = []
-    for place, (column, descending) in enumerate(part.terms):
-        beyond = f"{column} {'<' if descending else '>'} ?"
-        result.append((" AND ".join([*same, beyond]), list(key[: place + 1])))
-        same.append(f"{column}=?")
-    return result[::-1]
+ALL: Branch = ("1", [])
+
+
+def behind(part: Part, key: Sequence[Any], *, few: bool) -> list[Branch]:
+    """Where in a part that lies which comes after a key (the values of the part's terms), in order.
+
+    ``few`` says that few are equal to the key in all but the id: then it is one stretch.
+    """
+    *columns, last = part.terms
+    beyond = f"{last.column} {'<' if last.descending else '>'} ?"
+    if not columns:
+        return [(beyond, [key[0]])]
+    ((column, descending),) = columns
+    sign = "<" if descending else ">"
+    if few:
+        return [(f"{column} {sign}= ? AND ({column} {sign} ? OR {beyond})", [key[0], *key])]
+    return [(f"{column}=? AND {beyond}", [*key]), (f"{column} {sign} ?", [key[0]])]
 
 
 def list_sql(
-    source: Source, part: Part, filters: Filter, column: str = "asset", after: Sequence[Any] | None = None
+    source: Source,
+    part: Part,
+    filters: Filter,
+    within: Branch = ALL,
+    column: str = "asset",
+    *,
+    keys: bool = True,
 ) -> Branch:
     """The statement for a part of a list, in order, with its values; limit and offset are two more.
 
-    ``column`` comes first in each row, the values of the part's terms behind it. With ``after``, such values,
-    it is what comes behind them.
+    ``column`` comes first in each row; behind it, unless they are not wanted, the values of the part's terms.
     """
-    keys = ", ".join(f"{term.column} AS k{place}" for place, term in enumerate(part.terms))
-    order = ", ".join(
-        f"k{place}{' DESC' if term.descending else ''}" for place, term in enumerate(part.terms)
-    )
+    branches = source.branches()
+    merged = len(branches) > 1  # only what is selected can be merged by
+    names = [f"k{place}" if merged else term.column for place, term in enumerate(part.terms)]
+    order = [
+        f"{name} DESC" if term.descending else name for name, term in zip(names, part.terms, strict=True)
+    ]
+    columns = [column]
+    if keys or merged:
+        columns += [f"{term.column} AS k{place}" for place, term in enumerate(part.terms)]
     selects, values = [], []
-    for condition, needed in source.branches():
-        for beyond, more in [("1", [])] if after is None else behind(part, after):
-            where = f"{condition} AND {part.condition} AND {beyond}{filters.sql()}"
-            selects.append(f"SELECT {column}, {keys} FROM assets WHERE {where}")
-            values += [*needed, *more, *filters.values]
-    return f"{' UNION ALL '.join(selects)} ORDER BY {order} LIMIT ? OFFSET ?", values
+    for condition, needed in branches:
+        where = f"{condition} AND {part.condition} AND {within[0]}{filters.sql()}"
+        selects.append(f"SELECT {', '.join(columns)} FROM assets WHERE {where}")
+        values += [*needed, *within[1], *filters.values]
+    return f"{' UNION ALL '.join(selects)} ORDER BY {', '.join(order)} LIMIT ? OFFSET ?", values
 
 
 def page_sql(source: Source, sort: str, filters: Filter, page: Page) -> Branch:

@@ -12,25 +12,24 @@ which have come, and each changes the count of one block. It is built in small p
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from scanner.querysql import Filter, Order, Source, Term, list_sql
+from scanner.querysql import ALL, Branch, Filter, Order, Part, Source, Term, behind, list_sql
 
 LOG = logging.getLogger(__name__)
-BLOCK = 512
+BLOCK = 256
 MOST_MOVES = 5_000
 """What is further behind than this is built anew."""
-MOST_BLOCKS = 16_384
+MOST_BLOCKS = 32_768
 """Of all ranks together; each takes some 200 bytes."""
 
 Key = tuple[Any, ...]
 Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
-Totals = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 COMBINATIONS = {
     None: list(range(8)),
@@ -55,7 +54,7 @@ class Rank:
         # so that it can be compared. A part alone is the end of the one before.
         self._ends: list[Key] = []
         self._counts: Counts = np.zeros((64, 8), np.int64)
-        self._sums: dict[str | None, Totals] = {}
+        self._sums: dict[str | None, list[int]] = {}
         self.complete = False
 
     def __len__(self) -> int:
@@ -66,7 +65,7 @@ class Rank:
     def extend(self, db: Any) -> None:
         """Add the next block."""
         place = len(self._ends)
-        rows = self._read(db, place, _NO_FILTER, "has & 7", BLOCK)
+        rows = self._read(db, place, BLOCK)
         self._sums.clear()
         self._counts[place] = np.bincount([row[0] for row in rows], minlength=8)
         if len(rows) == BLOCK:
@@ -107,7 +106,7 @@ class Rank:
 
     def _split(self, db: Any, place: int) -> bool:
         size = int(self._counts[place].sum())
-        rows = self._read(db, place, _NO_FILTER, "has & 7", size)
+        rows = self._read(db, place, size)
         if len(rows) != size:
             LOG.error("a rank of %s counted %d assets where there are %d", self._source, size, len(rows))
             return False
@@ -129,25 +128,24 @@ class Rank:
 
     def total(self, has: str | None) -> int:
         """How many assets the filter lets through."""
-        return int(self._until(has)[-1])
+        return self._until(has)[-1]
 
     def page(self, db: Any, has: str | None, filters: Filter, offset: int, limit: int) -> list[int]:
         """The numbers of the assets at these positions; ``filters`` is what ``has`` means in SQL."""
         until = self._until(has)
-        limit = min(limit, int(until[-1]) - offset)
+        limit = min(limit, until[-1] - offset)
         found: list[int] = []
-        place = int(np.searchsorted(until, offset, side="right"))
+        place = bisect_right(until, offset)
         while limit > 0:
-            before = int(until[place - 1]) if place else 0
+            before = until[place - 1] if place else 0
             end = self._run_end(until, place, offset + limit)
-            size = min(int(until[end - 1]) - offset, limit)
-            rows = self._read(db, place, filters, "asset", size, offset - before)
-            found += [row[0] for row in rows]
+            size = min(until[end - 1] - offset, limit)
+            found += self._numbers(db, place, filters, size, offset - before)
             offset, limit = offset + size, limit - size
-            place = int(np.searchsorted(until, offset, side="right"))
+            place = bisect_right(until, offset)
         return found
 
-    def _run_end(self, until: Totals, place: int, wanted: int) -> int:
+    def _run_end(self, until: Sequence[int], place: int, wanted: int) -> int:
         """Behind the last of the blocks that are read at once: what follows an empty one is read apart."""
         end, part = place + 1, self._part(place)
         while (
@@ -163,24 +161,49 @@ class Rank:
         """The part of the order in which a block lies; no block lies in two."""
         return int(self._ends[place - 1][0]) if place else 0
 
-    def _until(self, has: str | None) -> Totals:
+    def _until(self, has: str | None) -> list[int]:
         """How many there are up to the end of each block."""
         sums = self._sums.get(has)
         if sums is None:
             counts = self._counts[: len(self)]
-            sums = self._sums[has] = counts[:, COMBINATIONS[has]].sum(axis=1).cumsum()
+            sums = self._sums[has] = counts[:, COMBINATIONS[has]].sum(axis=1).cumsum().tolist()
         return sums
 
-    def _read(
-        self, db: Any, place: int, filters: Filter, column: str, limit: int, offset: int = 0
-    ) -> list[tuple[Any, ...]]:
-        """What begins with a block, in its part of the order: a column, and what it is sorted by."""
+    def _numbers(self, db: Any, place: int, filters: Filter, limit: int, offset: int) -> list[int]:
+        """The numbers of assets behind the begin of a block, in its part of the order."""
+        found: list[int] = []
+        part, within = self._begin(place)
+        for stretch in within[:-1]:
+            sql, values = list_sql(self._source, part, filters, stretch, keys=False)
+            found += [row[0] for row in db.execute(sql, [*values, limit + offset - len(found), 0])]
+            if len(found) == limit + offset:
+                return found[offset:]
+        sql, values = list_sql(self._source, part, filters, within[-1], keys=False)
+        passed = max(0, offset - len(found))
+        rest = db.execute(sql, [*values, limit + offset - len(found) - passed, passed])
+        return found[offset:] + [row[0] for row in rest]
+
+    def _read(self, db: Any, place: int, limit: int) -> list[tuple[Any, ...]]:
+        """What begins with a block, in its part of the order: the features, and what it is sorted by."""
+        rows: list[tuple[Any, ...]] = []
+        part, within = self._begin(place)
+        for stretch in within:
+            sql, values = list_sql(self._source, part, _NO_FILTER, stretch, "has & 7")
+            rows += db.execute(sql, [*values, limit - len(rows), 0]).fetchall()
+            if len(rows) == limit:
+                break
+        return rows
+
+    def _begin(self, place: int) -> tuple[Part, list[Branch]]:
+        """The part in which a block lies, and where it begins: stretches that follow on each other."""
         part = self._order[self._part(place)]
         end = self._ends[place - 1][1:] if place else ()
-        after = _signed(part.terms, end) if end else None
-        sql, values = list_sql(self._source, part, filters, column, after)
-        rows: list[tuple[Any, ...]] = db.execute(sql, [*values, limit, offset]).fetchall()
-        return rows
+        if not end:
+            return part, [ALL]
+        # What is equal to the end but for the id is passed over, or sorted: where it is much, it is read apart.
+        near = self._ends[max(0, place - 2) : place + 1]
+        few = sum(other[:2] == self._ends[place - 1][:2] for other in near) == 1
+        return part, behind(part, _signed(part.terms, end), few=few)
 
     def _key(self, part: int, values: Sequence[Any]) -> Key:
         return (part, *_signed(self._order[part].terms, values))
