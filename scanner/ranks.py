@@ -200,7 +200,7 @@ class Rank:
         end = self._ends[place - 1][1:] if place else ()
         if not end:
             return part, [ALL]
-        # What is equal to the end but for the id is passed over, or sorted: where it is much, it is read apart.
+        # What is equal to the end but for the id is passed over or sorted: where much is, it is read apart.
         near = self._ends[max(0, place - 2) : place + 1]
         few = sum(other[:2] == self._ends[place - 1][:2] for other in near) == 1
         return part, behind(part, _signed(part.terms, end), few=few)
