@@ -54,7 +54,10 @@ BUFFER_BYTES: Final = 1 << 20
 """Holds a whole kernel queue of the default length (16,384 events) with names of up to 48 bytes."""
 
 _HEADER = struct.Struct("iI4xI")  # wd, mask, (cookie), length of the NUL-padded name that follows
-_LIMITS = "/proc/sys/fs/inotify/"
+_OF_NAMESPACE: Final = {
+    "max_user_watches": "max_inotify_watches",
+    "max_user_instances": "max_inotify_instances",
+}
 
 
 class Kernel(Protocol):
@@ -72,8 +75,8 @@ class Kernel(Protocol):
     def read(self, fd: int, buffer: bytearray) -> int:
         """Read what is queued into the buffer and return the number of bytes."""
 
-    def limit(self, name: str) -> int | None:
-        """A sysctl below ``fs.inotify``, or None where it cannot be read."""
+    def limit(self, name: str) -> tuple[int | None, str]:
+        """A limit that ``fs.inotify`` has under this name, and the sysctl that sets it; None: unknown."""
 
 
 class LibcKernel:
@@ -101,13 +104,22 @@ class LibcKernel:
         """See :class:`Kernel`."""
         return os.readv(fd, [buffer])
 
-    def limit(self, name: str) -> int | None:
-        """See :class:`Kernel`."""
-        try:
-            with open(_LIMITS + name, encoding="ascii") as file:
-                return int(file.read())
-        except (OSError, ValueError):
-            return None
+    def limit(self, name: str) -> tuple[int | None, str]:
+        """See :class:`Kernel`; a user namespace, as of a container, may allow less than the machine."""
+        machine = _number(f"/proc/sys/fs/inotify/{name}")
+        own_name = _OF_NAMESPACE.get(name)
+        own = None if own_name is None else _number(f"/proc/sys/user/{own_name}")
+        if own is not None and (machine is None or own < machine):
+            return own, f"user.{own_name}"
+        return machine, f"fs.inotify.{name}"
+
+
+def _number(path: str) -> int | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
 
 
 def _function(libc: Any, name: str, first: Any, *rest: Any) -> Any:

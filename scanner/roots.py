@@ -109,6 +109,10 @@ class Roots:
             self._changed.add(root.path)
         root.device, root.inode, root.reason = status.st_dev, status.st_ino, None
 
+    def is_another(self, root: Root) -> bool:
+        """Whether the root came or was replaced, and has not been returned by :meth:`check` since."""
+        return root.path in self._changed
+
     def believable(self, root: Root) -> bool:
         """Whether what was just seen below the root can be believed: it is there, on its device."""
         self._check_one(root)

@@ -102,12 +102,12 @@ class Reporter:
             lines.append(
                 f"watch limit reached: {stats.watched} of {stats.needed} directories are watched,"
                 f" {stats.polled} are polled; allowed are {stats.limit}: raise it with"
-                f" sysctl fs.inotify.max_user_watches={stats.needed * 2}"
+                f" sysctl {stats.limit_sysctl}={stats.needed * 2}"
             )
         if stats.reasons.get("EMFILE") or stats.reasons.get("ENFILE"):
             lines.append(
                 f"no inotify instance to be had, {stats.polled} directories are polled; allowed are"
-                f" {stats.instance_limit}: raise it with sysctl fs.inotify.max_user_instances=1024"
+                f" {stats.instance_limit}: raise it with sysctl {stats.instance_sysctl}=1024"
             )
         if not stats.reader_alive and self._config.scan.watcher != "polling":
             lines.append("the watcher's reader has stopped: changes are found by polling")

@@ -43,9 +43,9 @@ _EXHAUSTED_NAMES = frozenset(errno.errorcode[number] for number in _EXHAUSTED)
 class WatchStats:
     """The state of a watcher.
 
-    ``needed`` counts the directories known, ``limit`` and ``instance_limit`` are the kernel's
-    ``max_user_watches`` and ``max_user_instances`` (None where unknown). ``reasons`` counts polled
-    directories by errno name (``ENOSPC``), file system (``nfs``) or ``polling``. ``reader_alive`` is
+    ``needed`` counts the directories known, ``limit`` and ``instance_limit`` are how many watches and
+    instances the kernel allows (None where unknown), each with the sysctl that sets it. ``reasons`` counts
+    polled directories by errno name (``ENOSPC``), file system (``nfs``) or ``polling``. ``reader_alive`` is
     False if events should be read and are not: then no directory can be relied on to be watched.
     """
 
@@ -53,7 +53,9 @@ class WatchStats:
     polled: int
     needed: int
     limit: int | None
+    limit_sysctl: str
     instance_limit: int | None
+    instance_sysctl: str
     overflows: int
     last_overflow_us: int | None
     reasons: dict[str, int]
@@ -188,14 +190,18 @@ class DirectoryWatcher:
 
     def stats(self) -> WatchStats:
         """Counts and limits as of now."""
+        limit, limit_sysctl = self._kernel.limit("max_user_watches")
+        instance_limit, instance_sysctl = self._kernel.limit("max_user_instances")
         with self._map_lock:
             registry = self._registry
             return WatchStats(
                 watched=registry.watched,
                 polled=registry.polled,
                 needed=registry.known,
-                limit=self._kernel.limit("max_user_watches"),
-                instance_limit=self._kernel.limit("max_user_instances"),
+                limit=limit,
+                limit_sysctl=limit_sysctl,
+                instance_limit=instance_limit,
+                instance_sysctl=instance_sysctl,
                 overflows=self._interpreter.overflows,
                 last_overflow_us=self._interpreter.last_overflow_us,
                 reasons=registry.reasons,

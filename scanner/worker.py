@@ -516,6 +516,9 @@ class Worker:
         """Whether a difference is one of which an event should have told."""
         if task.told or not self.crawled or self.crawl.is_told(task.directory):
             return False
+        root = self.roots.of(task.directory)
+        if root is None or self.roots.is_another(root):  # no event tells of a root that is replaced
+            return False
         return task.found or self.watcher.watches(task.directory)
 
     def _suspect(self, changes: Changes) -> None:

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -71,12 +71,20 @@ def insert_job(path: Path, job: str) -> None:
 
 
 class Serving:
-    """One ``sidecar serve`` over ``base/data``; its index is in ``base/index``, its log in ``base/log``."""
+    """One ``sidecar serve`` over ``base/data``; its index is in ``base/index``, its log in ``base/log``.
+
+    ``before`` are words that go before the command, of a program that executes the rest.
+    """
 
     def __init__(
-        self, base: Path, settings: Mapping[str, Any] | None = None, port: int | None = None
+        self,
+        base: Path,
+        settings: Mapping[str, Any] | None = None,
+        port: int | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         self.base = base
+        self.before = before
         self.root = base / "data"
         self.indexes = base / "index"
         self.port = free_port() if port is None else port
@@ -100,7 +108,7 @@ class Serving:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("SIDECAR_")}
         with (self.base / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "web.cli", "serve"],
+                [*self.before, sys.executable, "-m", "web.cli", "serve"],
                 cwd=REPOSITORY,
                 env={**kept, **self.settings},
                 stdin=subprocess.DEVNULL,

@@ -113,8 +113,12 @@ def test_what_cannot_be_watched_is_an_error_with_its_errno(tmp_path, name, numbe
 def test_limits_are_the_kernels_and_unknown_ones_none():
     kernel = LibcKernel()
     with open("/proc/sys/fs/inotify/max_user_watches", encoding="ascii") as file:
-        assert kernel.limit("max_user_watches") == int(file.read())
-    assert kernel.limit("no_such_limit") is None
+        machine = int(file.read())
+    with open("/proc/sys/user/max_inotify_watches", encoding="ascii") as file:
+        own = int(file.read())
+    sysctl = "user.max_inotify_watches" if own < machine else "fs.inotify.max_user_watches"
+    assert kernel.limit("max_user_watches") == (min(machine, own), sysctl)
+    assert kernel.limit("no_such_limit") == (None, "fs.inotify.no_such_limit")
 
 
 def test_the_numbers_are_those_that_watchdog_has_from_the_kernel():

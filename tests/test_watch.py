@@ -499,7 +499,7 @@ def test_what_exceeds_the_watch_limit_is_polled_and_taken_up_when_watches_are_fr
     stats = worker.watcher.stats()
     assert (stats.watched, stats.polled, stats.needed) == (5, 4, 9)
     assert stats.reasons == {"ENOSPC": 4}
-    assert stats.limit == kernel.limit("max_user_watches")
+    assert (stats.limit, stats.limit_sysctl) == kernel.limit("max_user_watches")
     polled = worker.watcher.polled()
     assert worker.watcher.retry_polled() == []
     kernel.max_watches = 7
