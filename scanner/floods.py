@@ -98,7 +98,8 @@ class Floods:
         ended, begun = self.strange.keys() - found.keys(), found.keys() - self.strange.keys()
         self.strange = found
         for strange in begun:
-            self._backlog.add(partial(self._move, strange, Status.PUBLISHED, Status.WITHHELD))
+            for status in (Status.PUBLISHED, Status.WAITING):
+                self._backlog.add(partial(self._move, strange, status, Status.WITHHELD))
         for strange in ended:
             self._backlog.add(partial(self._move, strange, Status.WITHHELD, Status.WAITING))
         return bool(begun or ended)

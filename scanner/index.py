@@ -39,6 +39,7 @@ from scanner.users import FileUsers
 Totals = Counter[tuple[int, str]]
 """The counters over all jobs, by the type of asset and the counter's name."""
 
+_PORTION = 200
 Compared = Callable[[Key, int, list[Disagreement]], None]
 
 
@@ -188,16 +189,23 @@ class Index:
         self.mirror.put(item)
 
     def finish_crawl(self) -> None:
-        """The disk has been read once: resolve the rows whose files were not met, in portions."""
+        """The disk has been read once: resolve the rows whose files were not met."""
+        for _ in self.finishing():
+            pass
+
+    def finishing(self) -> Iterator[None]:
+        """The same in portions of some ten milliseconds: there may be hundreds of thousands of such rows."""
         self.mirror.crawled = True
         after: int | None = 0
         while after is not None:
             with self.transaction():
-                after = self.mirror.mark_unresolved(5000, after)
+                after = self.mirror.mark_unresolved(_PORTION, after)
+            yield
         after = 0 if self.claims.any or self.assets.rules.database else None
         while after is not None:
             with self.transaction():
-                after = self.assets.mark_rowless(5000, after)
+                after = self.assets.mark_rowless(_PORTION, after)
+            yield
         with self.transaction():
             schema.begin_log(self.db)
             self.set_meta("crawled", 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from scanner.backlog import SLICE, Backlog, Slices
@@ -22,8 +22,10 @@ BY_CLAIM = frozenset({Kind.MISSING, Kind.MISPLACED, Kind.UNRECORDED, Kind.OUTSID
 """The kinds that rest on what the database says."""
 STEP_SECONDS = 0.1
 AGAIN_US = 500_000
+PAUSE_US = 200
 FULL_SECONDS = 5.0
-_PORTION = 300
+PUBLISH_SECONDS = 0.1
+MIN_PORTION, MAX_PORTION = 50, 1000
 _COLUMNS = "type, since, id, feature, kind, scope, state, path, claimed, detail, reason"
 
 
@@ -60,6 +62,7 @@ class Verifier:
         self._at = 0.0
         self._synced: tuple[int, int] = (0, 0)  # the ends of the last poll and of the one before
         self._passed_ns: int | None = None
+        self._portion = 4 * MIN_PORTION
         self._recorded: dict[AssetType, frozenset[Feature]] = {}
 
     @property
@@ -113,39 +116,64 @@ class Verifier:
         due = self._due(now_us)
         if not due:
             return False
+        started = time.monotonic()
         self._worker.check_roots()  # rows that came a moment ago may say that one should be there
-        ready = [item for item in due if not self._is_suspended(item)]
+        again_us = now_us + self._pause_us()
+        common, ready = [], []
         with self._index.transaction():
             for item in due:
-                if item not in ready:
-                    self._postpone(item, now_us)
-            for item in ready:
-                candidate = item.finding.path if item.finding.feature != FRAMES else None
-                self._index.assets.mark((item.type, item.finding.id), candidate)
-            looked = {path for item in ready for path in self._paths(item)}
-            self._worker.look_again(looked)
+                if self.floods.holds(item.type, item.finding):
+                    common.append(item)
+                elif self._is_suspended(item):
+                    self._postpone(item, again_us)
+                else:
+                    ready.append(item)
+            self._look_again(ready)
         held = self._worker.settling.paths()
         with self._index.transaction():
             for item in ready:
                 if held and held & set(self._paths(item)):
-                    self._postpone(item, now_us)
+                    self._postpone(item, now_us + AGAIN_US)
                 else:
                     self._publish(item)
-        self._at = 0.0
+            for item in common:  # what is withheld with many others is not looked at one by one
+                self._publish(item)
+        if not (common or ready):
+            return False
+        self._adapt(time.monotonic() - started)
         return True
+
+    def _look_again(self, ready: Sequence[_Due]) -> None:
+        """Look at disk and rows once more, inside the caller's transaction."""
+        for item in ready:
+            candidate = item.finding.path if item.finding.feature != FRAMES else None
+            self._index.assets.mark((item.type, item.finding.id), candidate)
+        self._worker.look_again({path for item in ready for path in self._paths(item)})
+
+    def _pause_us(self) -> int:
+        """How long to leave alone what cannot be told now: longer where there is very much of it."""
+        return max(AGAIN_US, PAUSE_US * self.waiting)
+
+    def _adapt(self, seconds: float) -> None:
+        """Take as many at a time as keep others waiting for no longer than a moment."""
+        self._at = 0.0
+        if seconds > PUBLISH_SECONDS:
+            self._portion = max(MIN_PORTION, self._portion // 2)
+        elif seconds < PUBLISH_SECONDS / 4:
+            self._portion = min(MAX_PORTION, self._portion * 2)
 
     def _due(self, now_us: int) -> list[_Due]:
         rows = self._db.execute(
             f"SELECT {_COLUMNS} FROM findings WHERE state=0 AND due<=? ORDER BY due LIMIT ?",
-            (now_us, _PORTION),
+            (now_us, self._portion),
         )
         return [_Due(AssetType(type), since, Stored(*rest)) for type, since, *rest in rows.fetchall()]
 
-    def _postpone(self, item: _Due, now_us: int) -> None:
+    def _postpone(self, item: _Due, until_us: int) -> None:
         finding = item.finding
         self._db.execute(
             "UPDATE findings SET due=? WHERE type=? AND id=? AND feature=? AND kind=?",
-            (now_us + AGAIN_US, item.type, finding.id, finding.feature, finding.kind),
+            (until_us, item.type, finding.id, finding.feature, finding.kind),
         )
 
     def _publish(self, item: _Due) -> None:

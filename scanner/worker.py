@@ -10,7 +10,7 @@ import json
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import cast
@@ -75,6 +75,7 @@ class Worker:
         self._were_held: set[str] = set()
         self._roots_to_save = False
         self._full_until = self._roots_at = self._timers_at = self._watch_again_at = 0.0
+        self._finishing: Iterator[None] | None = None
         self.crawled = False
         self.synced = not config.database.url
         self.full: str | None = None
@@ -86,7 +87,7 @@ class Worker:
     @property
     def ready(self) -> bool:
         """Whether the first full scan, and the first read of the database, are in the index."""
-        return self.crawled and self.synced and self.index.mirror.crawled
+        return self.crawled and self.synced and self.index.mirror.crawled and self._finishing is None
 
     @property
     def pass_running(self) -> bool:
@@ -579,8 +580,6 @@ class Worker:
         self.pass_files = self.index.files
         self.last_pass_ns = time.time_ns()
         self.rescans.restart(now)
-        if not self.index.mirror.crawled and self.synced:
-            self.index.finish_crawl()
         if not self.crawled and self._first_held is None:
             # A file that never rests must not keep all others from being answered for.
             latest = now + 2.5 * SETTLE_SECONDS
@@ -589,7 +588,9 @@ class Worker:
     def _timers(self, now: float) -> bool:
         self._timers_at = now + TIMER_SECONDS
         if not self.index.mirror.crawled and self.synced and self._pass_started is None:
-            self.index.finish_crawl()
+            self._finishing = self.index.finishing()
+        if self._finishing is not None:
+            self._go_on_finishing(now)
             return True
         self.troubles.retry(self.dirty, now)
         if now >= self._watch_again_at:
@@ -604,6 +605,13 @@ class Worker:
             self.begin_pass()
             return True
         return self.crawled and self.sweeper.begin(now)
+
+    def _go_on_finishing(self, now: float) -> None:
+        """Resolve rows of which no file was met, for a moment."""
+        while self._finishing is not None and time.monotonic() < now + STEP_SECONDS:
+            if next(self._finishing, self) is self:
+                self._finishing = None
+        self._timers_at = now
 
     def _go_on_sweeping(self, now: float) -> bool:
         changed = self.sweeper.step()

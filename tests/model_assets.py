@@ -13,7 +13,7 @@ import os
 import posixpath
 import re
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -532,11 +532,18 @@ class Assets:
         called = {(asset.kind, self._template(asset.kind, asset.names)) for asset in there}
         for path in sorted(self.disk.files.keys() - self.taken - claimed):
             owner = self._orphan_of(path)
-            if owner and owner[:2] not in called:  # else its image is there, whatever id its row gives it
+            if owner and not called.intersection(self._called(path)):
                 kind, key, feature, names = owner
                 asset = self.asset(kind, key, names)
                 asset.found_owner = asset.found_owner or names.get(OWNERS[kind])
                 self.orphans.setdefault((kind, key, feature), []).append(path)
+
+    def _called(self, path: str) -> Iterator[tuple[str, str | None]]:
+        """What the file's own path says whose it is: an image of that name has it, whatever its row's id."""
+        for kind in KINDS:
+            for pattern in self.takers(path, kind):
+                names = pattern.match(path) or {}
+                yield kind, names.get("id") or self._template(kind, names)
 
     def _orphan_of(self, path: str) -> tuple[str, str, str, dict[str, str]] | None:
         options = [pattern for kind in TAKERS for pattern in self.takers(path, kind)]

@@ -357,6 +357,21 @@ def test_a_prefix_that_is_not_mounted_is_one_problem(site: Site) -> None:
         assert problem in inspection.reporter.snapshot(None)["problems"]
 
 
+def test_a_problem_that_is_none_any_more_gives_its_findings_back(site: Site) -> None:
+    for number in range(25):
+        site.product_image(f"{number}", seg_mask_path=f"/app/media/products/p/{number}/seg.png")
+    with site.looked() as (inspection, queries):
+        assert (report(queries).total, report(queries).withheld) == (0, 25)
+        for number in range(6):
+            site.claim(f"{number}", seg_mask_path=None)
+        drive(inspection, lambda: report(queries).total == 19 and inspection.done)
+        assert report(queries).withheld == 0
+        assert inspection.verifier.problems == []
+        site.claim("0", seg_mask_path="/app/media/products/p/0/seg.png")
+        drive(inspection, lambda: report(queries).withheld == 20 and inspection.done)
+        assert published(queries) == []
+
+
 def test_nineteen_claims_with_a_strange_prefix_are_findings(site: Site) -> None:
     for number in range(19):
         site.product_image(f"{number}", seg_mask_path=f"/app/media/products/p/{number}/seg.png")
