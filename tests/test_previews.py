@@ -231,6 +231,18 @@ def test_the_cache_holds_what_was_used_last_within_its_bound() -> None:
     assert cache.get((Job("overlay"), "b", "tag")) is None
 
 
+def test_the_cache_forgets_a_failure_after_a_while() -> None:
+    now = [100.0]
+    cache = ReplyCache(100_000, lambda: now[0])
+    key = (Job("overlay"), "a", "tag")
+    cache.put(key, Reply(refused="it took too long"), 60)
+    now[0] = 159
+    assert cache.get(key) == Reply(refused="it took too long")
+    now[0] = 161
+    assert cache.get(key) is None
+    assert cache.size == 0
+
+
 # --- overlays --------------------------------------------------------------------------------------
 
 

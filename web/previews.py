@@ -6,9 +6,11 @@ What is made of a file is kept for as long as the file has the same inode, size 
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections import OrderedDict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from scanner.filequeries import KnownFile
@@ -24,38 +26,52 @@ from web.renderjobs import Job, Reply
 from web.renderpool import Busy, Failed
 
 CACHE_BYTES = 32 << 20
+FAILED_SECONDS = 60.0
+"""For how long a file that ended or held up a process is not tried again."""
 DEFAULT_SIZE = 320
 _OVERHEAD = 512  # an entry's own objects, roughly
 _RETRY = (("Retry-After", "1"),)
+Key = tuple[Job, str, str]
+"""A job, the path of its file, and the tag of what that file holds."""
 
 
 class ReplyCache:
-    """The replies used last, bounded by their bytes."""
+    """The replies used last, bounded by their bytes; ``clock`` gives seconds."""
 
-    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, max_bytes: int = CACHE_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes = max_bytes
-        self._replies: OrderedDict[tuple[Job, str, str], Reply] = OrderedDict()
+        self._clock = clock
+        self._replies: OrderedDict[Key, tuple[Reply, float]] = OrderedDict()
         self.size = 0
 
-    def get(self, key: tuple[Job, str, str]) -> Reply | None:
+    def get(self, key: Key) -> Reply | None:
         """What was made of this file by this job."""
-        reply = self._replies.get(key)
-        if reply is not None:
-            self._replies.move_to_end(key)
+        reply, until = self._replies.get(key, (None, 0.0))
+        if reply is None:
+            return None
+        if until < self._clock():
+            self._forget(key)
+            return None
+        self._replies.move_to_end(key)
         return reply
 
-    def put(self, key: tuple[Job, str, str], reply: Reply) -> None:
-        """Keep a reply, and let go of the oldest for it."""
-        if key in self._replies or _bytes_of(key, reply) > self._max_bytes // 8:
+    def put(self, key: Key, reply: Reply, seconds: float = math.inf) -> None:
+        """Keep a reply, for at most so many seconds, and let go of the oldest for it."""
+        if _bytes_of(key, reply) > self._max_bytes // 8:
             return
-        self._replies[key] = reply
+        if key in self._replies:
+            self._forget(key)
+        self._replies[key] = (reply, self._clock() + seconds)
         self.size += _bytes_of(key, reply)
         while self.size > self._max_bytes:
-            oldest, gone = self._replies.popitem(last=False)
-            self.size -= _bytes_of(oldest, gone)
+            self._forget(next(iter(self._replies)))
+
+    def _forget(self, key: Key) -> None:
+        reply, _ = self._replies.pop(key)
+        self.size -= _bytes_of(key, reply)
 
 
-def _bytes_of(key: tuple[Job, str, str], reply: Reply) -> int:
+def _bytes_of(key: Key, reply: Reply) -> int:
     numbers = 0
     if reply.content is not None:
         array, points = reply.content.array, reply.content.points
@@ -128,6 +144,8 @@ class Preview(Endpoint):
             raise Problem(503, "More previews are asked for than can be made now.", headers=_RETRY) from None
         except Failed as failure:
             reply = Reply(refused=str(failure))
+            self.cache.put(key, reply, FAILED_SECONDS)
+            return reply
         if reply.unreadable:
             raise unreadable(OSError(reply.unreadable, ""))
         self.cache.put(key, reply)
