@@ -67,7 +67,18 @@ def _base(configured: str) -> Path:
     reason = _unsuitable(MEMORY)
     if reason is None:
         return MEMORY
-    temporary = Path(tempfile.gettempdir())
+    try:
+        temporary = Path(tempfile.gettempdir())
+    except FileNotFoundError:  # all else is read-only
+        if not os.access(MEMORY, os.W_OK | os.X_OK):
+            raise
+        LOG.warning(
+            "%s %s, and no other place can be written: when the index has filled it, new files are not shown;"
+            " give the container a larger shared memory or set [index] directory",
+            MEMORY,
+            reason,
+        )
+        return MEMORY
     LOG.warning(
         "%s %s, so the index is in %s: if that is on a disk, polls are slower and every change is written"
         " to it; give the container a larger shared memory or set [index] directory",

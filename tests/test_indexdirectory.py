@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
@@ -152,3 +153,28 @@ def test_where_none_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         IndexDirectory(str(tmp_path / "file" / "index"))
+
+
+def nowhere() -> str:
+    """What tempfile does where all file systems are read-only."""
+    raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+
+def test_memory_with_little_room_is_taken_where_nothing_else_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a container with a read-only root file system."""
+    monkeypatch.setattr(indexdirectory, "MEMORY", tmp_path)
+    monkeypatch.setattr(indexdirectory, "ROOM", 1 << 62)
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    made = IndexDirectory("auto")
+    made.remove()
+    assert made.path.parent == tmp_path
+    assert "no other place" in caplog.text
+
+
+def test_where_nothing_at_all_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexdirectory, "MEMORY", tmp_path / "none")
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    with pytest.raises(FileNotFoundError, match="temporary"):
+        IndexDirectory("auto")
