@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 import stat
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from http.client import HTTPConnection
@@ -496,8 +497,8 @@ def every_request(server: Serving, names: Mapping[str, str], files: Iterable[str
     """Every route by every method, good ids and unknown ones: no answer is a server's error."""
     paths = server.get("/openapi.json").json()["paths"]
     assert len(paths) >= 16
-    targets = [path.format_map(names) for path in paths]
-    targets += [path.format_map(dict.fromkeys(names, "nope")) for path in paths]
+    targets = [path.format_map(defaultdict(lambda: "nope", names)) for path in paths]
+    targets += [path.format_map(defaultdict(lambda: "nope")) for path in paths]
     targets += [f"/files/{file}" for file in files]
     connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
     for target in targets:
@@ -528,6 +529,7 @@ def live_through_all(server: Serving) -> None:
     server.ready()
     checked(server)
     names = {"job_id": "a", "video_id": "v1", "img_id": "i1", "frame_id": "v1_frame_000002", "path": "x"}
+    names |= {"asset_type": "video_frame", "asset_id": "v1_frame_000002"}
     every_request(server, names, ["frames/v1/000002.jpg", "keypoints/v1_frame_000002.npz"])
     passes(server)
     assert server.health()["status"] == "ok"

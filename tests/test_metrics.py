@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from running import Serving, until
 
 from scanner.board import Board
-from scanner.records import AssetType, Feature, Kind
 from web.health import EMPTY
 from web.metrics import Metrics
 from web.requestcounts import BUCKETS, RequestCounts
@@ -177,27 +175,6 @@ def test_a_full_file_system_costs_no_count(tmp_path: Path) -> None:
     away.mkdir()
     counts._try_to_flush()
     assert RequestCounts(away).total()["/jobs"].statuses == {200: 1}
-
-
-def test_a_scrape_of_everything_takes_less_than_five_milliseconds(board: Board) -> None:
-    """With every route, kind, feature and queue, and a hundred roots."""
-    types = [type.wire for type in AssetType]
-    names = ["total", "withheld", *(feature.wire for feature in Feature)]
-    names += [f"{state}:{f.wire}" for state in ("pending", "checked", "unchecked") for f in Feature]
-    names += [f"finding:{kind}:{int(feature)}" for kind in Kind for feature in Feature]
-    files = [[f"/data/{root}", feature.wire, 1000] for root in range(100) for feature in Feature]
-    counts = {"files": files, "assets": [[type, name, 5] for type in types for name in names]}
-    board.publish({**SNAPSHOT, "counts": counts})
-    metrics = Metrics(board)
-    for route in range(25):
-        for status in (200, 304, 404):
-            metrics.observe(f"/route/{route}", status, 0.001)
-    took = []
-    for _ in range(30):
-        begin = time.process_time()
-        metrics.render()
-        took.append(time.process_time() - begin)
-    assert min(took) < 0.005
 
 
 def test_two_web_processes_answer_a_scrape_alike(tmp_path: Path) -> None:
