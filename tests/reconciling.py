@@ -26,7 +26,7 @@ def walk(root: Path) -> dict[str, tuple[int, int, int]]:
     """
     result = {}
     for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(".tmp")]
         for name in names:
             path = os.path.join(folder, name)
             if name.startswith(".") or name.endswith(".tmp") or not _is_below(path, root):

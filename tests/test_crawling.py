@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reconciling import DEADLINE, drive, indexed, running, settle, walk
-from test_worker import OPERATION, perform
+from test_worker import LINKS, OPERATION, World
 
 from scanner import crawl, listpool, sweeper, worker
 from scanner.listing import Lister
@@ -115,42 +115,38 @@ def folders(data: Path) -> set[str]:
     return found
 
 
-STEP = st.one_of(
-    OPERATION.filter(lambda operation: operation[0] != "link"),
-    st.sampled_from(["step", "step", "answer", "pass", "die"]),
-)
+HEARD = OPERATION.filter(lambda operation: operation[0] not in {*LINKS, "replace root"})
+STEP = st.one_of(HEARD, st.sampled_from(["step", "step", "answer", "pass", "die"]))
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(before=st.lists(OPERATION, max_size=12), parts=st.lists(st.lists(STEP, max_size=20), max_size=3))
+@given(before=st.lists(HEARD, max_size=12), parts=st.lists(st.lists(STEP, max_size=20), max_size=3))
 def test_whatever_happens_while_listings_are_on_their_way(
     tmp_path_factory: pytest.TempPathFactory, always: None, before: list[Any], parts: list[list[Any]]
 ) -> None:
-    base = tmp_path_factory.mktemp("world")
-    data, state, outside = base / "data", base / "state", base / "outside"
-    for folder in (data / "frames", data / "products", state, outside):
-        folder.mkdir(parents=True)
+    tree = World(tmp_path_factory.mktemp("world"))
     for operation in before:
-        perform(data, operation, outside)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crawl, "ListingProcess", Delayed)
-        patch.setattr(worker, "STEP_SECONDS", 0.002)
-        with running(data, state, **NEVER) as working:
-            agree(working, data)
-            process = working.crawl.process
-            assert isinstance(process, Delayed)
-            for part in parts:
-                process.allowed = 0
-                for what in part:
-                    one_step(working, process, data, what, outside)
-                process.allowed = 1 << 60
-                if (data / "frames").is_dir() and (data / "products").is_dir():
-                    agree(working, data)
-    shutil.rmtree(base)
+        tree.perform(operation)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(crawl, "ListingProcess", Delayed)
+            patch.setattr(worker, "STEP_SECONDS", 0.002)
+            with running(tree.data, tree.state, **NEVER) as working:
+                agree(working, tree.data)
+                for part in parts:
+                    process_of(working).allowed = 0
+                    for what in part:
+                        one_step(working, tree, what)
+                    process_of(working).allowed = 1 << 60
+                    agree(working, tree.data)
+    finally:
+        tree.close()
+        shutil.rmtree(tree.base)
 
 
-def one_step(working: Worker, process: Delayed, data: Path, what: Any, outside: Path) -> None:
+def one_step(working: Worker, tree: World, what: Any) -> None:
     """One thing that can happen."""
+    process = process_of(working)
     if what == "step":
         working.step()
     elif what == "answer":
@@ -161,7 +157,7 @@ def one_step(working: Worker, process: Delayed, data: Path, what: Any, outside: 
     elif what == "die":
         process.die()
     else:
-        perform(data, what, outside)
+        tree.perform(what)
 
 
 @pytest.fixture
@@ -198,6 +194,13 @@ def answer_until_a_family_waits(working: Worker, directory: str) -> None:
     drive(working, waits)
 
 
+def look_now(working: Worker, directory: str, settled: str) -> None:
+    """What an event about the directory leads to."""
+    with working.index.transaction():
+        working._look(Task(directory), None, frozenset([settled]))
+    assert f"{directory}/{settled}" in indexed(working.index)
+
+
 def test_a_family_that_was_overtaken_brings_no_old_state_back(
     delayed: Worker, world: tuple[Path, Path]
 ) -> None:
@@ -211,7 +214,7 @@ def test_a_family_that_was_overtaken_brings_no_old_state_back(
     shutil.rmtree(folder / "000002")
     with open(folder / "000009.jpg", "wb") as file:
         file.write(b"new")
-    drive(delayed, lambda: "products/p/000009.jpg" in indexed(delayed.index))
+    look_now(delayed, "products/p", "000009.jpg")
     assert "products/p/000001.jpg" not in indexed(delayed.index)
     process_of(delayed).allowed = 1 << 60
     end = time.monotonic() + DEADLINE
@@ -240,7 +243,7 @@ def test_a_folder_of_an_overtaken_family_brings_no_old_state_back(
     assert "products/p" in families._waiting
     (folder / "000001" / "seg.png").unlink()
     (folder / "000009.jpg").write_bytes(b"new")
-    drive(delayed, lambda: "products/p/000009.jpg" in indexed(delayed.index))
+    look_now(delayed, "products/p", "000009.jpg")
     process_of(delayed).allowed = 1 << 60
     end = time.monotonic() + DEADLINE
     while not calm(delayed):
