@@ -109,21 +109,24 @@ def _owners(size: Size) -> Iterator[tuple[str, str, list[str]]]:
 
 def _make_asset(directory: Path, path: str, name: str, rng: random.Random) -> tuple[object, ...]:
     """Make an image and maybe its artifacts; returns the last columns of its row."""
-    _make_file(f"{directory}/{name}.jpg", rng)
+    made = _START + rng.random() * _SECONDS
+    _make_file(f"{directory}/{name}.jpg", made)
     claims: list[str | None] = [None, None, None]
     if rng.random() < 0.6:
         os.mkdir(f"{directory}/{name}")
         for place, artifact in enumerate(ARTIFACTS):
             if rng.random() < 0.93:
-                _make_file(f"{directory}/{name}/{artifact}", rng)
+                # One in a hundred is older than its image, and a finding.
+                age = -3600 if rng.random() < 0.01 else rng.random() * _SECONDS / 30
+                _make_file(f"{directory}/{name}/{artifact}", made + age)
                 claims[place] = f"{path}/{name}/{artifact}"
     return (f"{path}/{name}.jpg", *claims, _moment(rng))
 
 
-def _make_file(path: str, rng: random.Random) -> None:
+def _make_file(path: str, seconds: float) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
     os.truncate(descriptor, 1)
-    time_ns = int((_START + rng.random() * _SECONDS) * 1e9)
+    time_ns = int(seconds * 1e9)
     os.utime(descriptor, ns=(time_ns, time_ns))
     os.close(descriptor)
 

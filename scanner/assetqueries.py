@@ -34,6 +34,7 @@ _UNTITLED = _COLUMNS.format(title="NULL", owners="")
 _TITLED = _COLUMNS.format(title="o.title", owners=" LEFT JOIN owners o ON o.type=a.type AND o.id=a.owner")
 _FAR = 1024  # rows that are passed over in less time than a rank takes to answer
 _LONG = 8192  # lists shorter than this are read from their nearer end in a fraction of a millisecond
+_SHORT = 50  # pages of up to this many have a statement of their own
 BY_ID = ("img_id", "frame_id", "asset_id")
 _TYPES = tuple(AssetType)
 _SEGMENT, _EMBEDDING, _KEYPOINTS = (HAS[feature] for feature in ARTIFACTS)
@@ -199,7 +200,10 @@ def matching(db: Any, source: Source, order: Order, filters: Filter) -> list[int
 def items(db: Any, numbers: Sequence[int], titles: bool = False) -> list[AssetItem]:
     """The assets with these numbers, in the order given; ``titles`` fills those of their products."""
     select = _TITLED if titles else _UNTITLED
-    rows = db.execute(select + "a.asset IN (SELECT value FROM json_each(?))", (json.dumps(numbers),))
+    if len(numbers) > _SHORT:
+        rows = db.execute(select + "a.asset IN (SELECT value FROM json_each(?))", (json.dumps(numbers),))
+    else:
+        rows = db.execute(select + f"a.asset IN ({', '.join('?' * len(numbers))})", numbers)
     found = {row[0]: row for row in rows}
     return [_item(found[number]) for number in numbers]
 

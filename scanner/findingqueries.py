@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from scanner.findings import FRAMES
@@ -16,7 +17,11 @@ _PORTION = 500
 # A job is one that has a row: an owner may name another, which nobody could ask for.
 _LOWEST_JOB = "(SELECT min(job) FROM job_scopes js JOIN jobs USING(job) WHERE js.scope=f.scope)"
 _COLUMNS = f"f.type, f.id, f.feature, f.kind, f.path, f.claimed, f.detail, f.since, f.seen, {_LOWEST_JOB}"
+_MOST_KEYS = 50_000  # that are remembered in an order
 _TIES = ("id", "type", "feature", "kind")
+
+Key = tuple[int, str, int, str]
+"""A finding: type, id, feature and kind as the index has them."""
 
 
 class _Term(NamedTuple):
@@ -36,6 +41,7 @@ class FindingReader:
     def __init__(self, connection: Any, root: str) -> None:
         self._db = connection
         self._root = root
+        self._orders: dict[FindingRequest, list[Key]] = {}
 
     def verification(self, job: str | None) -> Verification:
         """The report."""
@@ -63,11 +69,19 @@ class FindingReader:
 
     def findings(self, wanted: FindingRequest) -> tuple[list[FindingItem], int]:
         """A page of findings, and how many match."""
-        filters = self._filters(wanted)
         page = wanted.page
-        rows = self._rows(filters, _order(page), page.limit, page.offset)
-        total = self._counted(wanted) if wanted.q is None else self._count(filters)
-        return [_item(row) for row in rows], total
+        remembered = None if _is_natural(wanted) else self._remembered(wanted)
+        if remembered is not None:
+            keys, total = remembered[page.offset : page.offset + page.limit], len(remembered)
+        else:
+            filters = self._filters(wanted)
+            keys = self._keys(filters, _order(page), page.limit, page.offset)
+            total = self._counted(wanted) if wanted.q is None else self._count(filters)
+        return self._with_keys(keys), total
+
+    def forget(self) -> None:
+        """The index has changed: drop what is remembered of it."""
+        self._orders.clear()
 
     def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
         """All findings, whatever the page's limit; read in portions, so that nothing is held meanwhile."""
@@ -92,6 +106,42 @@ class FindingReader:
         return [_item(row) for row in self._rows(filters, _order(page), page.limit, 0)]
 
     # --- parts -----------------------------------------------------------------------------------
+
+    def _remembered(self, wanted: FindingRequest) -> list[Key] | None:
+        """The keys of all that match, in order; None where they are too many to be remembered."""
+        anywhere = replace(wanted, page=replace(wanted.page, limit=_MOST_KEYS + 1, offset=0))
+        known = self._orders.get(anywhere)
+        if known is None:
+            if wanted.q is None and self._counted(wanted) > _MOST_KEYS:
+                return None
+            known = self._keys(self._filters(wanted), _order(wanted.page), _MOST_KEYS + 1, 0)
+            if len(known) > _MOST_KEYS:
+                return None
+            if sum(map(len, self._orders.values())) > _MOST_KEYS:
+                self._orders.clear()
+            self._orders[anywhere] = known
+        return known
+
+    def _keys(self, filters: Filter, terms: Sequence[_Term], limit: int, offset: int) -> list[Key]:
+        """The keys of findings in order, without what else is in their rows."""
+        order = ", ".join(f"f.{term.sql}{' DESC' if term.descending else ''}" for term in terms)
+        sql = (
+            f"SELECT f.type, f.id, f.feature, f.kind FROM findings f"
+            f" WHERE f.state={_PUBLISHED}{filters.sql()} ORDER BY {order} LIMIT ? OFFSET ?"
+        )
+        return list(self._db.execute(sql, (*filters.values, limit, offset)))
+
+    def _with_keys(self, keys: Sequence[Key]) -> list[FindingItem]:
+        """The findings with these keys, in the order given."""
+        if not keys:
+            return []
+        sql = (
+            f"SELECT {_COLUMNS} FROM findings f"
+            f" WHERE (f.type, f.id, f.feature, f.kind) IN (VALUES {', '.join(['(?, ?, ?, ?)'] * len(keys))})"
+        )
+        rows = self._db.execute(sql, [value for key in keys for value in key])
+        found = {row[:4]: _item(row) for row in rows}
+        return [found[key] for key in keys]
 
     def _rows(
         self, filters: Filter, terms: Sequence[_Term], limit: int, offset: int
@@ -150,6 +200,12 @@ class FindingReader:
     def _last_pass(self) -> int | None:
         row = self._db.execute("SELECT value FROM meta WHERE key='last_pass'").fetchone()
         return None if row is None else int(row[0])
+
+
+def _is_natural(wanted: FindingRequest) -> bool:
+    """Whether an index has the findings in the order that is asked for, and no more."""
+    plain = not (wanted.kinds or wanted.features or wanted.asset_type is not None or wanted.q)
+    return plain and wanted.page.sort_by == "asset_id" and not wanted.page.descending
 
 
 def _order(page: Page) -> list[_Term]:

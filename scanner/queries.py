@@ -108,13 +108,13 @@ class Queries:
     def status(self, job_id: str) -> JobStatus | None:
         """The snapshot of a job."""
         with self._moment():
-            found = self._jobs.statuses(job_id)
+            found = self._remember(("status", job_id), lambda: self._jobs.statuses(job_id))
         return found[0] if found else None
 
     def jobs(self, q: str | None, phase: str | None, page: Page) -> tuple[list[JobStatus], int]:
         """A page of jobs, and how many match; ``q`` is a part of the id."""
         with self._moment():
-            found = self._jobs.statuses(None)
+            found = self._remember(JobStatus, lambda: self._jobs.statuses(None))
         key = None if q is None else search_key(q)
         found = [
             job
@@ -126,7 +126,7 @@ class Queries:
     def summary(self, job_id: str) -> JobSummary | None:
         """The feature counts of a job."""
         with self._moment():
-            return self._jobs.summary(job_id)
+            return self._remember(("summary", job_id), lambda: self._jobs.summary(job_id))
 
     # --- what jobs have --------------------------------------------------------------------------
 
@@ -225,7 +225,7 @@ class Queries:
         with self._moment():
             if job_id is not None and not self._exists(job_id):
                 return None
-            return self._findings.verification(job_id)
+            return self._remember(("findings", job_id), lambda: self._findings.verification(job_id))
 
     def findings(self, wanted: FindingRequest) -> tuple[list[FindingItem], int] | None:
         """A page of findings, and how many match; None where there is no such job."""
@@ -250,6 +250,7 @@ class Queries:
                 self._revision = revision
                 self._known.clear()
                 self._found.clear()
+                self._findings.forget()
             self._logged = seq is not None
             self._ranks.catch_up(self._db, seq or 0)
             yield
