@@ -102,7 +102,8 @@ class Application(httputil.HTTPServerConnectionDelegate):
         if exchange.method not in _ANSWERED or "Host" not in exchange.headers:
             return False
         gzip = gzip_wanted(exchange.headers.get("Accept-Encoding"))
-        answer = self.cache.get(exchange.target, gzip, self._revision())
+        exchange.revision = self._revision()
+        answer = self.cache.get(exchange.target, gzip, exchange.revision)
         if answer is None:
             return False
         exchange.route = answer.route

@@ -51,6 +51,7 @@ class Exchange(httputil.HTTPMessageDelegate):
         self.method = self.target = self.path = self.query = self.version = ""
         self.headers = httputil.HTTPHeaders()
         self.begun = 0.0
+        self.revision: int | None = None  # of the index when the request came
         self.started = False
         self._until_close = False
         self._ended = False
@@ -267,15 +268,21 @@ class IndexEndpoint(JsonEndpoint):
     def handle(self, exchange: Exchange, args: Sequence[str]) -> Coroutine[Any, Any, None] | None:
         """Answer at once where the index knows; else ask the database first."""
         query = self.parameters.parse(exchange.query)
-        if self.send_answer(exchange, args, query):
+        if self.send_answer(exchange, args, query, exchange.revision):
             return None
         if not self.context.health.ready():
             raise not_ready(describe(*self.key(args)))
         return self._look_up(exchange, args, query)
 
-    def send_answer(self, exchange: Exchange, args: Sequence[str], query: Query) -> bool:
-        """Answer from the index; False if it does not know."""
-        revision = self.context.queries.revision()  # before the query, so that it is never too new
+    def send_answer(
+        self, exchange: Exchange, args: Sequence[str], query: Query, revision: int | None = None
+    ) -> bool:
+        """Answer from the index; False if it does not know.
+
+        ``revision`` is one that was read before, if that is known: so it is never newer than the answer.
+        """
+        if revision is None:
+            revision = self.context.queries.revision()
         answer = self.answer(args, query)
         if answer is None:
             return False

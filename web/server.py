@@ -50,6 +50,7 @@ class Stream(IOStream):
     """A connection that says what is wrong as a problem, where Tornado has a bare status or silence."""
 
     progress = 0.0  # when the client last took a byte
+    _undelayed = False
 
     def write_to_fd(self, data: memoryview) -> int:
         """Send what the client takes, and remember when that was."""
@@ -64,6 +65,12 @@ class Stream(IOStream):
     def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
         """Read the head of a request; quick also where a hostile one is long or comes byte by byte."""
         return super().read_until_regex(_HEAD_END if regex == _TORNADO_HEAD_END else regex, max_bytes)
+
+    def set_nodelay(self, value: bool) -> None:
+        """Let nothing wait for more to be sent, once and for all: an answer is one write anyway."""
+        if value and not self._undelayed:
+            self._undelayed = True
+            super().set_nodelay(value)
 
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
         """Send, with Tornado's own 400 given a body."""
