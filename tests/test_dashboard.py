@@ -198,6 +198,7 @@ def test_pages_follow_one_another(look: Look, site: Site) -> None:
     look.page.get_by_role("link", name="Next").click()
     until_cards(look, wanted(site, f"{query}&offset=60"))
     assert "page=2" in look.page.url
+    assert look.page.evaluate("document.activeElement.id") == "gallery"
     look.page.go_back()
     until_cards(look, wanted(site, query))
     look.hold()
@@ -276,6 +277,29 @@ def test_what_there_is_not_is_said_so(look: Look) -> None:
         look.open(hash)
         look.page.get_by_text(words).first.wait_for()
     look.hold(allowed="status of 404")
+
+
+def test_names_are_text_whatever_is_in_them(look: Look, site: Site) -> None:
+    asset_id, title = "a/b%2F \"<i>#?&é'", "<img src=x onerror=\"document.title='owned'\">"
+    site.world.insert("products", product_id="p/<x>", job_id="job_bottle", title=title)
+    path = site.world.root / "products" / "p_004" / 'odd "<b>#?%2F é.jpg'
+    path.write_bytes(site.world.assets["p_004_img_0"].made("image"))
+    site.world.insert("product_images", img_id=asset_id, product_id="p/<x>", local_path=str(path))
+    until(lambda: site.json("/jobs/job_bottle/assets?owner_id=p/%3Cx%3E")["total"] == 1, "it is indexed")
+    look.open("#/jobs/job_bottle/images?owner=p%2F%3Cx%3E", "job_bottle")
+    until_cards(look, [asset_id])
+    assert title in look.page.locator(".grid").inner_text()
+    look.page.locator(".picture").click()
+    look.page.get_by_role("heading", level=1, name=asset_id, exact=True).wait_for()
+    look.wait("document.querySelector('.photo')?.naturalWidth > 0")
+    assert title in look.page.locator(".subline").inner_text()
+    address = look.page.url
+    look.page.get_by_role("link", name="p/<x>").click()
+    until_cards(look, [asset_id])
+    look.page.goto(address)
+    look.page.get_by_role("heading", level=1, name=asset_id, exact=True).wait_for()
+    assert "owned" not in look.page.title()
+    look.hold()
 
 
 # --- the address -----------------------------------------------------------------------------------

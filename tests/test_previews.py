@@ -154,6 +154,16 @@ def test_every_kind_of_picture_has_a_thumbnail(tree: Tree, format: str, mode: st
     assert low != high
 
 
+def test_a_large_picture_of_numbers_has_a_thumbnail_too(tree: Tree) -> None:
+    values = np.linspace(0, 60000, 7000, dtype=np.uint16)[:, None].repeat(7000, 1)
+    image = tree.picture("thumbnails", tree.put("deep.png", encoded(Image.fromarray(values), "PNG")))
+    assert image.size == (320, 320)
+    low, high = image.getextrema()
+    assert isinstance(low, int)
+    assert low < 10
+    assert high > 245
+
+
 def test_transparency_stays(tree: Tree) -> None:
     source = halves("RGBA")
     source.putalpha(Image.linear_gradient("L").resize(source.size))

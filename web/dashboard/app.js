@@ -158,9 +158,13 @@ function navigate() {
   const other = before.view !== route.view || before.job !== route.job || before.id !== route.id;
   const turned = before.params.page !== route.params.page;
   render();
-  if (other || turned) {
+  if (other) {
     window.scrollTo(0, 0);
-    document.querySelector(other ? "main h1" : "main h2")?.focus({ preventScroll: true });
+    document.querySelector("main h1")?.focus({ preventScroll: true });
+  } else if (turned) {
+    const list = document.querySelector("#findings, #gallery, #jobs");
+    list?.focus({ preventScroll: true });
+    list?.scrollIntoView({ block: "start" });
   }
   live.wake();
 }

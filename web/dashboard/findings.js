@@ -41,7 +41,12 @@ export function findingList({ route, data, answer }, label) {
   return h(
     "section",
     { class: "card findings", "aria-labelledby": "findings" },
-    h("h2", { id: "findings" }, label, page ? h("span", { class: "total" }, ` ${count(page.total)}`) : null),
+    h(
+      "h2",
+      { id: "findings", tabindex: -1 },
+      label,
+      page ? h("span", { class: "total" }, ` ${count(page.total)}`) : null,
+    ),
     filters(
       "Filter findings",
       textFilter(route, "q", "Search", "Part of a path or id"),

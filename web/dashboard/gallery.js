@@ -64,7 +64,7 @@ export function render({ route, data, answer }) {
     h(
       "section",
       { class: "gallery", "aria-labelledby": "gallery" },
-      h("h2", { id: "gallery", class: "aside" }, page ? found(route, page) : "Pictures"),
+      h("h2", { id: "gallery", tabindex: -1, class: "aside" }, page ? found(route, page) : "Pictures"),
       filterForm(route, data(videos(route)), page),
       page ? pictures(page.items, route) : missing(answer(assets(route)), "pictures"),
       page?.items.length === 0 ? h("p", { class: "empty" }, "Nothing matches.") : null,

@@ -37,7 +37,12 @@ export function jobs({ route, data, answer }) {
   return h(
     "section",
     { class: "jobs", "aria-labelledby": "jobs" },
-    h("h2", { id: "jobs" }, "Jobs", page ? h("span", { class: "total" }, ` ${count(page.total)}`) : null),
+    h(
+      "h2",
+      { id: "jobs", tabindex: -1 },
+      "Jobs",
+      page ? h("span", { class: "total" }, ` ${count(page.total)}`) : null,
+    ),
     page && (page.total > 4 || filtered) ? jobFilters(route) : null,
     page
       ? h(
