@@ -122,16 +122,17 @@ class Crawl:
 
     def forget(self, directory: str) -> None:
         """The directory is gone, and everything below it."""
+        self._families.drop_below(directory)
         for path in self.process.overtake_below(directory):
             self._relist(self._families.without(path))
-        self._families.drop_below(directory)
 
     def close(self) -> None:
         """End the process."""
         self.process.close()
 
     def _relist(self, released: Iterable[Seen]) -> None:
-        self._restore(seen.task for seen in released)
+        """List again what waited in vain, and do not let it wait again: all below is new and follows."""
+        self._restore(seen.task._replace(recursive=False) for seen in released)
 
     def _batch(self) -> list[tuple[Task, int]]:
         batch: list[tuple[Task, int]] = []

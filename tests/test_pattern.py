@@ -257,3 +257,22 @@ def test_a_proper_key_has_no_part_that_a_listing_cannot_show(key: str) -> None:
 def test_lone_surrogates_cannot_be_encoded() -> None:
     assert encodable("gối 😀\n")
     assert not encodable("\udcff")
+
+
+@pytest.mark.parametrize(
+    ("text", "unambiguous"),
+    [
+        ("masks/{video_id}/{frame}.png", True),
+        ("masks/{id}.png", True),
+        ("masks/{video_id}_{frame}.png", False),
+        ("masks/{frame}.{ext}", True),
+        ("masks/{frame}_{ext}", False),
+        ("{a}/{b}/x{c}y", True),
+    ],
+)
+def test_a_path_can_be_read_in_one_way_where_no_part_holds_two_names(text: str, unambiguous: bool) -> None:
+    assert Pattern(text, ("jpg", "png")).is_unambiguous(("jpg", "png")) is unambiguous
+
+
+def test_an_extension_with_a_dot_in_it_can_be_read_in_two_ways() -> None:
+    assert not Pattern("masks/{frame}.{ext}", ("gz", "nii.gz")).is_unambiguous(("gz", "nii.gz"))
