@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from checking import one_pool, shared_pool  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings
 from leaks import left_behind, survey
 from postgres import postgres, postgres_cluster  # noqa: F401 - fixtures

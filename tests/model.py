@@ -48,7 +48,7 @@ Readings, where the specification can be read in more than one way:
 
 *Findings*
 
-- Missing columns give neither claims nor (this one is open) ``unrecorded``.
+- Missing columns give neither claims nor ``unrecorded``.
 - ``outside`` replaces ``missing``, ``misplaced`` and ``unrecorded``; whether ``corrupt``, ``stale``,
   ``empty`` and ``duplicate`` of the file that a pattern found remain is open.
 - An artifact of an asset without an image is an ``orphan``, claimed or not, and no ``misplaced`` or

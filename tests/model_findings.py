@@ -129,8 +129,8 @@ class Findings:
             return
         if row is not None and feature == "embedding" and row.embedding_in_db:
             return
-        known = row is None or feature in row.columns
-        yield self._made(asset, feature, "unrecorded", used, sure=known)
+        if row is None or feature in row.columns:
+            yield self._made(asset, feature, "unrecorded", used)
 
     # --- an asset whose image is not there ---
 

@@ -35,7 +35,7 @@ def picture(path: Path, size: tuple[int, int], mode: str = "RGB") -> None:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path: Path, one_pool: None) -> Path:
     """One frame with a mask of its size."""
     folder = tmp_path / "data"
     picture(folder / "frames/v/1.png", (8, 6))
@@ -46,8 +46,6 @@ def data(tmp_path: Path) -> Path:
 @contextmanager
 def checking(data: Path) -> Iterator[tuple[Inspection, Queries]]:
     """A sidecar without a database that has checked all there is, no file being recent."""
-    before = contentchecks.RECENT_NS
-    contentchecks.RECENT_NS = 0
     state = data.parent / "state"
     state.mkdir()
     config = load_config(environ={"SIDECAR_DATA__ROOT": str(data)}, cwd=str(data.parent))
@@ -60,7 +58,6 @@ def checking(data: Path) -> Iterator[tuple[Inspection, Queries]]:
             yield inspection, queries
     finally:
         inspection.close()
-        contentchecks.RECENT_NS = before
 
 
 def drive(inspection: Inspection, done: Callable[[], bool] | None = None) -> None:

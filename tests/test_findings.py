@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scanner import contentchecks
 from scanner.config import Config, load_config
 from scanner.framegaps import missing
 from scanner.inspection import Inspection
@@ -163,14 +162,8 @@ def kinds(items: list[FindingItem]) -> set[tuple[str, str, str]]:
     return {(item.asset_id, item.feature.wire, str(item.kind)) for item in items}
 
 
-@pytest.fixture(autouse=True)
-def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that were written a moment ago are not read again: that takes seconds, and is another test's."""
-    monkeypatch.setattr(contentchecks, "RECENT_NS", 0)
-
-
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(tmp_path: Path, one_pool: None) -> Iterator[Site]:
     made = Site(tmp_path)
     yield made
     made.world.close()

@@ -15,10 +15,10 @@ from kindworld import CASES, SCHEMA, Key, KindWorld, make
 from postgres import Cluster
 from running import Serving, until
 
-from scanner import contentchecks
 from scanner.records import Kind
 from web import cli
 
+pytestmark = pytest.mark.usefixtures("one_pool")
 FORMATS = ("table", "json", "csv", "ndjson")
 DIALECTS = ("sqlite", "postgres")
 
@@ -92,7 +92,6 @@ def verify(
     monkeypatch.setenv("SIDECAR_DATA__ROOT", str(world.root))
     monkeypatch.setenv("SIDECAR_DATABASE__URL", world.url)
     monkeypatch.chdir(world.base)
-    monkeypatch.setattr(contentchecks, "RECENT_NS", 0)  # to read files once more is another test's concern
     code = cli.main(["verify", *arguments])
     out, err = capfdbinary.readouterr()
     return code, out.decode(), err.decode()

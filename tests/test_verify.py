@@ -10,10 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from web import cli
 from web.demoworld import World, make_world
 
 
@@ -24,18 +26,40 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-def verify(world: World, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command over the world."""
-    variables = {
-        **os.environ,
-        "SIDECAR_DATA__ROOT": str(world.root),
-        "SIDECAR_DATABASE__URL": world.url,
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-        **environ,
-    }
+@dataclass
+class Command:
+    """``sidecar verify`` over the world within this process: what it does is the same in one of its own."""
+
+    world: World
+    monkeypatch: pytest.MonkeyPatch
+    captured: pytest.CaptureFixture[bytes]
+
+    def __call__(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        with self.monkeypatch.context() as patch:
+            for name, value in (settings(self.world) | environ).items():
+                patch.setenv(name, value)
+            patch.chdir(self.world.root.parent)
+            code = cli.main(["verify", *arguments])
+        out, err = self.captured.readouterr()
+        return subprocess.CompletedProcess(arguments, code, out.decode(), err.decode())
+
+
+@pytest.fixture
+def command(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], one_pool: None
+) -> Command:
+    return Command(world, monkeypatch, capfdbinary)
+
+
+def settings(world: World) -> dict[str, str]:
+    return {"SIDECAR_DATA__ROOT": str(world.root), "SIDECAR_DATABASE__URL": world.url}
+
+
+def verify(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command over the world, as cron does."""
     return subprocess.run(
         [sys.executable, "-m", "web.cli", "verify", *arguments],
-        env=variables,
+        env={**os.environ, **settings(world), "PYTHONPATH": str(Path(__file__).parents[1])},
         cwd=world.root.parent,
         capture_output=True,
         text=True,
@@ -61,9 +85,9 @@ def test_a_world_in_which_all_is_well_is_clean(world: World) -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "ndjson"])
-def test_exactly_what_is_broken_is_named_in_every_format(world: World, form: str) -> None:
+def test_exactly_what_is_broken_is_named_in_every_format(world: World, command: Command, form: str) -> None:
     path = str(break_one(world))
-    done = verify(world, "--format", form)
+    done = verify(world) if form == "table" else command("--format", form)
     assert done.returncode == 1, done.stderr
     if form == "table":
         lines = [line for line in done.stdout.splitlines() if path in line]
@@ -81,31 +105,33 @@ def test_exactly_what_is_broken_is_named_in_every_format(world: World, form: str
     assert [(item["kind"], item["feature"], item["path"]) for item in found] == [("corrupt", "segment", path)]
 
 
-def test_kinds_jobs_and_limits_narrow_what_counts(world: World) -> None:
+def test_kinds_jobs_and_limits_narrow_what_counts(world: World, command: Command) -> None:
     break_one(world)
-    assert verify(world, "--kind", "missing").returncode == 0
-    limited = verify(world, "--kind", "corrupt", "--limit", "0", "--format", "ndjson")
+    assert command("--kind", "missing").returncode == 0
+    limited = command("--kind", "corrupt", "--limit", "0", "--format", "ndjson")
     assert (limited.returncode, limited.stdout) == (1, "")
-    assert verify(world, "--job", "job_bottle").returncode == 0
-    unknown = verify(world, "--job", "nobody")
+    assert command("--job", "job_bottle").returncode == 0
+    unknown = command("--job", "nobody")
     assert (unknown.returncode, "nobody" in unknown.stderr) == (2, True)
-    strange = verify(world, "--kind", "odd")
+    strange = command("--kind", "odd")
     assert (strange.returncode, "odd" in strange.stderr) == (2, True)
 
 
-def test_what_cannot_be_looked_at_is_two_and_never_clean(world: World, tmp_path: Path) -> None:
-    gone = verify(world, SIDECAR_DATABASE__URL=f"sqlite:///{tmp_path}/nowhere.db")
+def test_what_cannot_be_looked_at_is_two_and_never_clean(
+    world: World, command: Command, tmp_path: Path
+) -> None:
+    gone = command(SIDECAR_DATABASE__URL=f"sqlite:///{tmp_path}/nowhere.db")
     assert (gone.returncode, "database" in gone.stderr) == (2, True)
     os.rename(world.root / "frames", tmp_path / "away")
     root = verify(world)
     assert (root.returncode, "frames" in root.stderr) == (2, True)
     empty = tmp_path / "empty"
     empty.mkdir()
-    nothing = verify(world, SIDECAR_DATA__ROOT=str(empty), SIDECAR_DATABASE__URL="")
+    nothing = command(SIDECAR_DATA__ROOT=str(empty), SIDECAR_DATABASE__URL="")
     assert (nothing.returncode, "nothing was checked" in nothing.stderr) == (2, True)
 
 
-def test_it_says_so_where_it_decodes_nothing(world: World) -> None:
+def test_it_says_so_where_it_decodes_nothing(world: World, command: Command) -> None:
     break_one(world)
-    done = verify(world, SIDECAR_VERIFY__CONTENT="false")
+    done = command(SIDECAR_VERIFY__CONTENT="false")
     assert (done.returncode, "decoded none" in done.stdout) == (0, True)
