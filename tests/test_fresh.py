@@ -71,7 +71,7 @@ LAYOUTS = {
     ),
 }
 WORDS = ["1", "2", "a", "a_frame_1", "1_frame_2", "1_mask", "0"]
-EXAMPLES = int(os.environ.get("FRESH_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("FRESH_EXAMPLES", "25"))
 EXTENSIONS = ["jpg", "png", "JPG"]
 
 
