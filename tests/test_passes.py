@@ -22,6 +22,7 @@ from test_crawling import NEVER, Delayed, calm, folders, known, process_of
 
 from scanner import crawl, emitter, portions, sweeper, worker
 from scanner.listing import Lister, Look, Unreadable
+from scanner.settling import Settling
 from scanner.worker import Worker
 
 QUIET = {**NEVER, "SIDECAR_SCAN__POLLING_SECONDS": "3600"}
@@ -169,9 +170,11 @@ def test_a_young_file_that_was_held_is_found_by_a_later_pass_too(
     with running(data, state, **QUIET) as working:
         pass_over(working)
         (data / "frames" / "v" / "000005.jpg").write_bytes(b"young")
+        working.settling = Settling(60.0)
         working.begin_pass()
         drive(working, lambda: not working.pass_running)
-        working.settling.drop("frames/v/000005.jpg")  # as if the scanner had ended here
+        assert working.settling.paths() == {"frames/v/000005.jpg"}
+        working.settling = Settling(0.02)  # as if the scanner had ended here
         pass_over(working)
         settle(working, data)
 
@@ -236,6 +239,7 @@ from scanner import crawl
 from scanner.config import load_config
 from scanner.index import Index
 from scanner.rows import PollDone
+from scanner.settling import Settling
 from scanner.worker import Worker
 
 crawl.MANY = 1
