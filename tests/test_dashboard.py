@@ -62,6 +62,31 @@ def wanted(site: Site, query: str) -> list[str]:
     return [item["asset_id"] for item in items]
 
 
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "document.body.setAttribute('style', 'color: red')",
+        "new Image().src = 'http://127.0.0.2:9/x.png'",
+        "console.error('something')",
+        "setTimeout(() => { throw new Error('a mistake'); })",
+    ],
+)
+def test_what_no_page_may_do_is_noticed(look: Look, deed: str) -> None:
+    look.open("", "Overview")
+    look.hold()
+    look.page.evaluate(f"() => {{ {deed} }}")
+    until(lambda: _complains(look), "it is noticed")
+
+
+def _complains(look: Look) -> bool:
+    look.page.wait_for_timeout(20)
+    try:
+        look.hold()
+    except AssertionError:
+        return True
+    return False
+
+
 # --- what it shows ---------------------------------------------------------------------------------
 
 
