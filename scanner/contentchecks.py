@@ -224,12 +224,25 @@ class ContentChecks:
         if use not in uses or (tag.image is not None and tag.image != uses[use]):
             return False
         outcome = outcome_of(verdict)
+        if tag.feature is Feature.IMAGE and outcome is not Outcome.UNCHECKED:
+            self._compare_with_image(tag)
         stored = Outcome.BY_USE if len(uses) > 1 else outcome
         if not self._index.tree.set_verdict(tag.path, _tuple(tag.identity), stored):
             return False
         detail = _detail(tag, verdict) if stored is Outcome.BY_USE or _says_more(verdict) else None
         self._index.findings.put_detail(*use, tag.path, detail)
         return True
+
+    def _compare_with_image(self, tag: Tag) -> None:
+        """Where an image could not be read and now can be, what was judged without it is judged again."""
+        sql = "SELECT checks FROM assets WHERE type=? AND id=?"
+        row = self._db.execute(sql, tag.key).fetchone()
+        if row is None or row[0] & 3 != CheckState.UNCHECKED:
+            return
+        for feature in CHECKED_WITH_IMAGE:
+            path = self._file_of(tag.key, feature)
+            if path is not None:
+                self._index.findings.judge_anew(tag.key, feature, path)
 
     def _still(self, tag: Tag) -> bool:
         """Whether the image that a file was compared with is the one that is there."""

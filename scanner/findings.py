@@ -350,7 +350,7 @@ class FindingTable:
                 self._drop(comparison.key, feature, detail)
             elif detail.hash != path_hash(path):
                 self._drop(comparison.key, feature, detail)
-                self._check_anew(comparison.key, feature, path)
+                self.judge_anew(comparison.key, feature, path)
             else:
                 valid[feature] = detail
         return valid
@@ -366,9 +366,10 @@ class FindingTable:
         for feature in CHECKED_WITH_IMAGE:
             path = _used(comparison, feature)
             if path is not None and check_state(comparison, feature) in JUDGED:
-                self._check_anew(comparison.key, feature, path)
+                self.judge_anew(comparison.key, feature, path)
 
-    def _check_anew(self, key: Key, feature: Feature, path: str) -> None:
+    def judge_anew(self, key: Key, feature: Feature, path: str) -> None:
+        """Forget the verdict on the file that an asset uses, for it to be asked for once more."""
         state = self._tree.state(path)
         if state is not None and state.verdict == Outcome.BY_USE:
             self.put_detail(key, feature, path, None)

@@ -315,7 +315,7 @@ def _about_others(feature: Feature, evidence: Evidence) -> list[Disagreement]:
     if further:
         detail = "not used: " + ", ".join(further)
         result.append(Disagreement(feature, Kind.DUPLICATE, used.path if used else None, raw, detail))
-    if feature in evidence.shared:
+    if claim is not None and feature in evidence.shared:
         detail = f"another row claims this file too: {raw}"
-        result.append(Disagreement(feature, Kind.SUSPECT, used.path if used else None, raw, detail))
+        result.append(Disagreement(feature, Kind.SUSPECT, claim.path, raw, detail))
     return result

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import apsw
 
-FORMAT = 4
+FORMAT = 5
 """Raised whenever a table changes its meaning, so that an index of another version is not taken over."""
 
 TABLES = """

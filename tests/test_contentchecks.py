@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from checking import View
 from PIL import Image
 
 from scanner import contentchecks
@@ -124,6 +126,26 @@ def test_a_file_written_a_moment_ago_is_read_once_more(data: Path) -> None:
         contentchecks.RECENT_NS = 0
         drive(inspection, lambda: checks.done == 4 and inspection.done)
         assert report(queries).total == 0
+
+
+def test_what_was_judged_without_its_image_is_judged_again_once_that_can_be_read(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An I/O error of the image is simulated; the mask is good by itself, but does not fit it."""
+    picture(data / "frames/v/1.png", (10, 6))
+    results, failing = View.results, True
+
+    def with_errors(view: View) -> list[tuple[Any, Verdict]]:
+        blind = {Feature.IMAGE: Verdict(Status.UNCHECKED, "EIO"), Feature.SEGMENT: Verdict(Status.OK)}
+        return [(tag, blind[tag.feature] if failing else verdict) for tag, verdict in results(view)]
+
+    monkeypatch.setattr(View, "results", with_errors)
+    with checking(data) as (inspection, queries):
+        assert (report(queries).unchecked[Feature.IMAGE], report(queries).total) == (1, 0)
+        failing = False
+        inspection.worker.begin_pass()
+        drive(inspection, lambda: not report(queries).unchecked[Feature.IMAGE] and inspection.done)
+        assert {str(kind) for kind in report(queries).findings} == {"corrupt"}
 
 
 def test_a_failed_expectation_is_kept_apart_from_damage() -> None:

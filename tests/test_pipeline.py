@@ -21,7 +21,7 @@ from postgres import Cluster
 
 from scanner.exceptions import ConfigError, PipelineUnavailable
 from scanner.pipeline import Pipeline
-from scanner.records import AssetRow, AssetType, JobRow, MembershipRow, ProductRow, VideoRow
+from scanner.records import AssetRow, AssetType, Feature, JobRow, MembershipRow, ProductRow, VideoRow
 from scanner.rows import BeginFull, Recorded, Rows, Table
 from scanner.settings import ColumnsConfig, DatabaseConfig
 
@@ -314,6 +314,23 @@ def test_a_claim_column_that_is_not_text_is_ignored_and_said(postgres: str, open
         AssetType.VIDEO_FRAME, "f", "v", local_path="p", embedding_in_db=True
     )
     assert "video_frames.seg_mask_path is not text: it is ignored" in pipeline.notices
+
+
+def test_each_poll_says_which_features_the_rows_can_name(postgres: str, open_pipeline: Any) -> None:
+    """A vector can be null, and says something; a column that is ignored or not there says nothing."""
+    columns = "frame_id TEXT, local_path TEXT, seg_mask_path JSONB, emb_rgb REAL[]"
+    database = postgres_database(postgres, f"CREATE TABLE video_frames ({columns})")
+    pipeline = open_pipeline(postgres)
+
+    def recorded(*, full: bool) -> list[Recorded]:
+        return [item for item in pipeline.poll(full=full) if isinstance(item, Recorded)]
+
+    features = {Feature.IMAGE, Feature.EMBEDDING}
+    assert recorded(full=True) == [Recorded(AssetType.VIDEO_FRAME, frozenset(features))]
+    database.run("ALTER TABLE video_frames ADD COLUMN kp_blob_path TEXT")
+    features.add(Feature.KEYPOINTS)
+    assert recorded(full=False) == [Recorded(AssetType.VIDEO_FRAME, frozenset(features))]
+    database.conn.close()
 
 
 # --- increments ----------------------------------------------------------------------------------------
