@@ -141,6 +141,11 @@ class AssetTable:
         """How many assets wait to be resolved."""
         return len(self._marked) + len(self._fresh)
 
+    @property
+    def any(self) -> bool:
+        """Whether there is any asset, listed or not, or any that waits to be resolved."""
+        return bool(self._marked) or self._db.execute("SELECT 1 FROM assets LIMIT 1").fetchone() is not None
+
     def forget(self) -> None:
         """Drop what is marked; call it when a transaction is rolled back."""
         self._marked.clear()
@@ -538,11 +543,10 @@ class AssetTable:
         holders = self._db.execute(
             "SELECT a.type, a.id, a.listed, c.row IS NOT NULL, 0, hash FROM expected"
             " JOIN assets a USING(asset) LEFT JOIN claims c ON c.type=a.type AND c.id=a.id"
-            " WHERE hash IN (SELECT value FROM json_each(?))"
-            " UNION SELECT a.type, a.id, a.listed, 1, 1, hash FROM named JOIN claims USING(row)"
-            " JOIN assets a USING(type, id) WHERE hash=?",
-            (json.dumps([*hashes, *by_other_id]), path_hash(path)),
+            " WHERE hash IN (SELECT value FROM json_each(?))",
+            (json.dumps([*hashes, *by_other_id]),),
         ).fetchall()
+        holders += self._namers_held(path)
         holders += self._told_holders(path, places)
         others = [
             (listed, row and value not in by_other_id, claims)
@@ -584,6 +588,12 @@ class AssetTable:
                 holders.append((*row[:4], 0, None))
         return holders
 
+    def _namers_held(self, path: str) -> list[tuple[Any, ...]]:
+        """The assets whose rows name the path."""
+        sql = "SELECT type, id, listed, 1, 1, NULL FROM assets WHERE type=? AND id=?"
+        namers = self._claims.naming([path]).get(path, ())
+        return [held for type, id, _ in namers for held in self._db.execute(sql, (type, id))]
+
     # --- writing -----------------------------------------------------------------------------------
 
     def _write(self, type: AssetType, cases: Sequence[_Case]) -> bool:
@@ -593,6 +603,7 @@ class AssetTable:
         inserts: list[tuple[object, ...]] = []
         updates: list[tuple[object, ...]] = []
         expected: list[tuple[int, int]] = []
+        borrowed: list[tuple[int, int]] = []
         moves: dict[str, list[tuple[int | None, int | None]]] = {}
         handed: set[str] = set()
         for case in cases:
@@ -618,10 +629,12 @@ class AssetTable:
             self._count(type, before, Record(number, scope, after), moves)
             if not case.fresh:
                 expected.extend((value, number) for value in self._new_keys(case, before))
+                borrowed.extend((path_hash(path), number) for path in self._borrowed(case, after))
                 handed.update(self._hand_over(case, after))
                 self._mark_other_id(case, after)
                 self._judge_anew(case, after)
         self._flush(inserts, updates, expected)
+        self._db.executemany("INSERT OR IGNORE INTO borrowed VALUES(?,?)", borrowed)
         self._mark_claiming(handed)
         self._owners.adjust(type, moves)
         return bool(inserts or updates or moves)
@@ -645,6 +658,23 @@ class AssetTable:
         )
         self._db.executemany("INSERT OR IGNORE INTO expected VALUES(?,?)", expected)
         self._expecting = self._expecting or bool(expected)
+
+    def _borrowed(self, case: _Case, after: Resolved) -> Iterator[str]:
+        """The files that an asset uses because its row names them, and that alone do not lead to it."""
+        used = (after.image, after.segment, after.embedding, after.keypoints)
+        for claim, path in zip(case.evidence.claims, used, strict=True):
+            if path is None or claim is None or claim.path != path:
+                continue
+            if not self._leads_to(path, case.key):
+                yield path
+
+    def _leads_to(self, path: str, key: Key) -> bool:
+        """Whether the patterns alone take a file for one of this asset."""
+        return any(
+            self._key_of(place, path) == key
+            for images in (True, False)
+            for place in self._classify(path, images=images)
+        )
 
     def _new_number(self) -> int:
         self._next += 1
@@ -688,6 +718,12 @@ class AssetTable:
             [(path_hash(key), before.number) for key in case.keys],
         )
         self._unlisted -= not before.resolved.listed
+        was = before.resolved
+        held = (was.image, was.segment, was.embedding, was.keypoints)
+        self._db.executemany(
+            "DELETE FROM borrowed WHERE hash=? AND asset=?",
+            [(path_hash(path), before.number) for path in held if path is not None],
+        )
         self._count(case.key[0], before, None, moves)
 
     def _hand_over(self, case: _Case, after: Resolved) -> list[str]:

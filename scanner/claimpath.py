@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from scanner.pattern import WILDCARD, encodable
 
 _CACHE_SIZE = 50_000
+_ODD_STARTS = ("\n/", "\n.", "\n\n")  # of relative claims: absolute, hidden or upwards, empty
 
 
 class ClaimPaths:
@@ -32,6 +33,7 @@ class ClaimPaths:
         self._special = {"", ".", ".."} | {prefix[-1] for prefix in self._map if prefix}
         self._plain = next(name for n in itertools.count(1) if (name := "x" * n) not in self._special)
         self._folders: dict[str, str | None] = {}
+        self._prefixes = self._plain_prefixes()
 
     def resolve(self, claimed: str) -> str | None:
         """The path relative to the data root, or None where the claim lies outside.
@@ -50,6 +52,31 @@ class ClaimPaths:
         if folder is None or WILDCARD in name or not encodable(name):
             return None
         return folder + name
+
+    def resolve_all(self, claimed: Sequence[str]) -> list[str | None]:
+        """``resolve`` for each of many claims.
+
+        Mostly all begin alike and hold nothing to resolve: that is seen in one look at their joined text.
+        """
+        if claimed:
+            for prefix, folder in self._prefixes:
+                if claimed[0].startswith(prefix):
+                    if _is_plain("\n".join(claimed), prefix, len(claimed)):
+                        length = len(prefix)
+                        return [folder + claim[length:] for claim in claimed]
+                    break
+        return [self.resolve(claim) for claim in claimed]
+
+    def _plain_prefixes(self) -> list[tuple[str, str]]:
+        """Prefixes behind which a claim stays as it is, longest first, and what each of them becomes."""
+        tail = f"{self._plain}/{self._plain}"
+        found = []
+        for parts in {self._root, ("/",), (), *self._map}:
+            prefix = _prefix(parts)
+            inside = self._resolve(prefix + tail)
+            if inside is not None and not any(_goes_on(parts, key) for key in self._map):
+                found.append((prefix, inside.removesuffix(tail)))
+        return sorted(found, key=lambda pair: len(pair[0]), reverse=True)
 
     def _remember(self, head: str) -> str | None:
         """What to put before a name behind ``head``; None where nothing behind it lies below the root."""
@@ -86,6 +113,26 @@ def _parts(path: str) -> tuple[str, ...]:
     """The parts of a path without empty ones and ``.``; those of an absolute path begin with ``/``."""
     parts = tuple([part for part in path.split("/") if part and part != "."])
     return ("/", *parts) if path.startswith("/") else parts
+
+
+def _prefix(parts: tuple[str, ...]) -> str:
+    """The text with which claims begin that have these parts and more."""
+    return "".join(part if part == "/" else part + "/" for part in parts)
+
+
+def _goes_on(parts: tuple[str, ...], longer: tuple[str, ...]) -> bool:
+    """Whether claims that begin with ``longer`` begin with ``parts`` too."""
+    return len(longer) > len(parts) and longer[: len(parts)] == parts and (parts != () or longer[0] != "/")
+
+
+def _is_plain(lines: str, prefix: str, count: int) -> bool:
+    """Whether ``count`` claims, one a line, begin with ``prefix`` and have nothing to resolve behind it."""
+    if lines.count("\n") != count - 1 or lines.count("\n" + prefix) != count - 1:
+        return False
+    if not prefix and (lines[:1] in ("/", ".", "\n", "") or any(odd in lines for odd in _ODD_STARTS)):
+        return False
+    ends = lines.endswith(("/", "\n")) or "/\n" in lines
+    return not (ends or "//" in lines or "/." in lines or WILDCARD in lines) and encodable(lines)
 
 
 def _without_dots(parts: tuple[str, ...]) -> tuple[str, ...]:

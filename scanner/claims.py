@@ -1,45 +1,53 @@
 """The part of the index that mirrors what the pipeline database claims about assets.
 
-Rows are kept as the database has them; beside them stands, for every path that they name, which row
-names it, so that a file finds its rows without a search.
+Rows are kept as the database has them. For a file's rows, :mod:`scanner.naming` suggests which rows may name
+its path, and the rows themselves decide.
 """
 
 from __future__ import annotations
 
 import json
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, compress, repeat
 from typing import Any
 
 import apsw
 import numpy as np
 
 from scanner.claimpath import ClaimPaths
-from scanner.pathhash import path_hash
+from scanner.naming import Digests, Naming, Numbers, hashes_of
 from scanner.records import AssetRow, AssetType, Feature
 from scanner.resolve import Claim
 
 Key = tuple[AssetType, str]
 """An asset: its type and its id."""
 
-_COLUMNS = "id, owner, ts, image, segment, embedding, keypoints, embedded, time"
+_COLUMNS = "type, id, owner, ts, image, segment, embedding, keypoints, embedded, time"
+_PATHS = slice(4, 8)  # of these columns
+_PORTION = 5000
+_STALE = 1_000_000  # paths that no row names any more, which may be remembered all the same
 NO_CLAIMS: tuple[Claim | None, ...] = (None, None, None, None)
 
 
 class ClaimTable:
-    """Reads and writes ``claims`` and ``named`` inside the caller's transaction."""
+    """Reads and writes ``claims`` inside the caller's transaction."""
 
     def __init__(self, connection: apsw.Connection, paths: ClaimPaths) -> None:
         self._db: Any = connection  # rows are typed where they are unpacked
         self._paths = paths
-        self._seen: dict[AssetType, array[int]] = {}
+        self._naming = Naming()
+        self._digests = {type: Digests() for type in AssetType}
+        self._seen: dict[AssetType, _Seen] = {}
+        self._stale = 0
+        self._witnesses: dict[str, int] = {}
         self.folders: set[str] = set()
         self.any = self._db.execute("SELECT 1 FROM claims LIMIT 1").fetchone() is not None
+        if self.any:
+            self._take_over()
 
     def located(self, row: AssetRow) -> tuple[Claim | None, ...]:
         """The row's claims by Feature; where a claim's path is None it lies outside the data root."""
-        raws = (row.local_path, row.segment, row.embedding, row.keypoints)
-        return tuple(None if raw is None else Claim(raw, self._paths.resolve(raw)) for raw in raws)
+        return tuple(None if raw is None else Claim(raw, self._paths.resolve(raw)) for raw in row.claimed)
 
     def resolve(self, claimed: str) -> str | None:
         """The path below the data root that a claim means, None where it lies outside."""
@@ -49,49 +57,85 @@ class ClaimTable:
         """Every path below the data root that the row names."""
         if row is None:
             return set()
-        return {claim.path for claim in self.located(row) if claim is not None and claim.path is not None}
+        paths = (self._paths.resolve(raw) for raw in row.claimed if raw is not None)
+        return {path for path in paths if path is not None}
 
     def rows(self, type: AssetType, ids: Sequence[str]) -> dict[str, AssetRow]:
         """The rows of some ids of one type."""
-        if not self.any:
-            return {}
-        found = self._db.execute(
-            f"SELECT {_COLUMNS} FROM claims WHERE type=? AND id IN (SELECT value FROM json_each(?))",
-            (type, json.dumps(ids)),
-        )
-        return {row[0]: _row(type, row) for row in found}
+        return {row[1]: _record(type, row) for row in self._found(type, ids)}
 
     def naming(self, paths: Iterable[str]) -> dict[str, list[tuple[AssetType, str, Feature]]]:
         """Which rows name each path, and as which feature; paths that none names are left out."""
         if not self.any:
             return {}
-        hashes = {path_hash(path): path for path in paths}
+        wanted = set(paths)
+        numbers = self._naming.rows(wanted)
+        if not numbers:
+            return {}
         found = self._db.execute(
-            "SELECT hash, type, id, feature FROM named JOIN claims USING(row)"
-            " WHERE hash IN (SELECT value FROM json_each(?)) ORDER BY id, type",
-            (json.dumps(list(hashes)),),
+            "SELECT type, id, image, segment, embedding, keypoints FROM claims"
+            " WHERE row IN (SELECT value FROM json_each(?)) ORDER BY id, type",
+            (json.dumps(numbers),),
         )
         result: dict[str, list[tuple[AssetType, str, Feature]]] = {}
-        for value, type, id, feature in found:
-            result.setdefault(hashes[value], []).append((AssetType(type), id, Feature(feature)))
+        for type, id, *raws in found:
+            for feature, raw in enumerate(raws):
+                path = None if raw is None else self._paths.resolve(raw)
+                if path in wanted:
+                    result.setdefault(path, []).append((AssetType(type), id, Feature(feature)))
         return result
+
+    def any_below(self, root: str) -> bool:
+        """Whether a row names a file below a folder; asked often, it looks at one row mostly."""
+        if not self.folders or (root and root.split("/", 1)[0] not in self.folders):
+            return False
+        witness = self._witnesses.get(root)
+        if witness is not None and self._one_below(root, " WHERE row=?", (witness,)) is not None:
+            return True
+        found = self._one_below(root)
+        if found is not None:
+            self._witnesses[root] = found
+        elif "/" not in root:
+            self.folders.discard(root)  # its rows are gone
+        return found is not None
+
+    def _one_below(self, root: str, where: str = "", values: tuple[int, ...] = ()) -> int | None:
+        below = root + "/" if root else ""
+        sql = f"SELECT row, image, segment, embedding, keypoints FROM claims{where}"
+        for number, *raws in self._db.execute(sql, values):
+            paths = (self._paths.resolve(raw) for raw in raws if raw is not None)
+            if any(path is not None and path.startswith(below) for path in paths):
+                return int(number)
+        return None
 
     def put(self, type: AssetType, rows: Sequence[AssetRow]) -> list[tuple[AssetRow | None, AssetRow]]:
         """Insert or update rows; returns those that are new or different, each with what it was before."""
-        ids = [row.asset_id for row in rows]
-        before = self.rows(type, ids)
-        latest = {row.asset_id: row for row in rows}
-        if type in self._seen:
-            self._seen[type].extend(path_hash(id) for id in latest)
-        changed = [(before.get(id), row) for id, row in latest.items() if before.get(id) != row]
-        for old, new in changed:
-            self._write(old, new)
-        self.any = self.any or bool(changed)
+        if not rows:
+            return []
+        latest = list({row.asset_id: row for row in rows}.values())
+        keys, digests = hashes_of([row.asset_id for row in latest]), hashes_of(latest)
+        seen = self._seen.get(type)
+        if seen is not None:
+            seen.hashes.append(keys)
+            if seen.began_empty and self._insert_new(latest):
+                self._digests[type].add(keys, digests)
+                return [(None, row) for row in latest]
+        unlike = ~self._digests[type].same(keys, digests)
+        changed = self._compared(type, list(compress(latest, unlike.tolist())))
+        self._digests[type].put(keys[unlike], digests[unlike])
         return changed
+
+    def forget(self) -> None:
+        """A transaction was rolled back: what was remembered of rows may never have been written."""
+        for digests in self._digests.values():
+            digests.forget()
 
     def begin_full(self, type: AssetType) -> None:
         """From now on note which rows are seen, until :meth:`end_full`."""
-        self._seen[type] = array("q")
+        empty = not self._count(type)
+        if empty:
+            self._digests[type].forget()
+        self._seen[type] = _Seen(began_empty=empty)
 
     def abandon_full(self) -> None:
         """A full comparison was broken off: what it did not see means nothing."""
@@ -100,11 +144,12 @@ class ClaimTable:
     def end_full(self, type: AssetType) -> list[AssetRow]:
         """Remove and return the rows that a full comparison has not seen."""
         seen = self._seen.pop(type, None)
-        count = self._db.execute("SELECT count(*) FROM claims WHERE type=?", (type,)).fetchone()[0]
-        if seen is None or len(seen) == count:
+        if seen is None:
             return []
-        known = np.unique(np.frombuffer(seen, dtype=np.int64)) if seen else np.empty(0, np.int64)
-        gone = [id for id in self._ids(type) if not _contains(known, path_hash(id))]
+        known = seen.known()
+        if len(known) == self._count(type):
+            return []
+        gone = [id for ids in self._ids(type) for id in _unknown(known, ids)]
         return self._remove(type, gone)
 
     def unresolved(self, limit: int, after: int) -> list[tuple[int, Key]]:
@@ -116,79 +161,151 @@ class ClaimTable:
         )
         return [(row, (AssetType(type), id)) for row, type, id in rows]
 
-    def _ids(self, type: AssetType) -> Iterator[str]:
+    # --- reading -----------------------------------------------------------------------------------
+
+    def _found(self, type: AssetType, ids: Sequence[str]) -> Iterable[tuple[Any, ...]]:
+        """What the table has of some ids: the columns of a record, then the row's number."""
+        if not self.any:
+            return ()
+        found: Iterable[tuple[Any, ...]] = self._db.execute(
+            f"SELECT {_COLUMNS}, row FROM claims WHERE type=? AND id IN (SELECT value FROM json_each(?))",
+            (type, json.dumps(ids)),
+        )
+        return found
+
+    def _count(self, type: AssetType) -> int:
+        return int(self._db.execute("SELECT count(*) FROM claims WHERE type=?", (type,)).fetchone()[0])
+
+    def _ids(self, type: AssetType) -> Iterator[list[str]]:
         last = ""
         while rows := self._db.execute(
-            "SELECT id FROM claims WHERE type=? AND id>? ORDER BY id LIMIT 5000", (type, last)
+            "SELECT id FROM claims WHERE type=? AND id>? ORDER BY id LIMIT ?", (type, last, _PORTION)
         ).fetchall():
-            yield from (row[0] for row in rows)
+            yield [row[0] for row in rows]
             last = rows[-1][0]
 
-    def _write(self, old: AssetRow | None, new: AssetRow) -> None:
-        values = (new.owner_id, new.ts, new.local_path, new.segment, new.embedding, new.keypoints)
-        number = self._number(new) if old is not None else None
-        if number is None:
-            self._db.execute(
-                "INSERT INTO claims VALUES(NULL,?,?,?,?,?,?,?,?,?,?)",
-                (new.type, new.asset_id, *values, new.embedding_in_db, new.time_us),
-            )
-            number = self._db.last_insert_rowid()
-        else:
-            self._db.execute(
-                "UPDATE claims SET owner=?, ts=?, image=?, segment=?, embedding=?, keypoints=?, embedded=?,"
-                " time=? WHERE row=?",
-                (*values, new.embedding_in_db, new.time_us, number),
-            )
-            if self.located(old or new) == self.located(new):
-                return
-            self._forget_names(number, old)
-        self._note_folders(new)
+    # --- writing -----------------------------------------------------------------------------------
+
+    def _compared(self, type: AssetType, rows: Sequence[AssetRow]) -> list[tuple[AssetRow | None, AssetRow]]:
+        """Insert or update those of the rows that are not in the table like this."""
+        if not rows:
+            return []
+        before = {row[1]: row for row in self._found(type, [row.asset_id for row in rows])}
+        new = [row for row in rows if row.asset_id not in before]
+        known = [(old, row) for row in rows if (old := before.get(row.asset_id)) is not None]
+        changed = [(old, row) for old, row in known if old[:-1] != row]
+        self._insert(new)
+        self._update(changed)
+        return [(None, row) for row in new] + [(_record(type, old), row) for old, row in changed]
+
+    def _insert_new(self, rows: Sequence[AssetRow]) -> bool:
+        """Insert rows that are probably not there; False, and nothing is changed, where one of them is."""
+        try:
+            with self._db:
+                self._insert(rows)
+        except apsw.ConstraintError:
+            return False
+        return True
+
+    def _insert(self, rows: Sequence[AssetRow]) -> None:
+        if not rows:
+            return
+        for start in range(0, len(rows), _TOGETHER):
+            some = rows[start : start + _TOGETHER]
+            sql = _INSERT if len(some) == _TOGETHER else _inserting(len(some))
+            self._db.execute(sql, tuple(chain.from_iterable(some)))
+        self.any = True
+        last = self._db.last_insert_rowid()
+        self._note_paths(range(last - len(rows) + 1, last + 1), rows)
+
+    def _update(self, changed: Sequence[tuple[tuple[Any, ...], AssetRow]]) -> None:
         self._db.executemany(
-            "INSERT OR IGNORE INTO named VALUES(?,?,?)",
-            [
-                (path_hash(claim.path), number, feature)
-                for feature, claim in enumerate(self.located(new))
-                if claim is not None and claim.path is not None
-            ],
+            "UPDATE claims SET owner=?, ts=?, image=?, segment=?, embedding=?, keypoints=?, embedded=?,"
+            " time=? WHERE row=?",
+            [(*new[2:], old[-1]) for old, new in changed],
         )
-
-    def note_all_folders(self) -> None:
-        """Learn the first folders that the mirrored rows name, for an index that was taken over."""
-        for type in AssetType:
-            for row in self._db.execute(f"SELECT {_COLUMNS} FROM claims WHERE type=?", (type,)):
-                self._note_folders(_row(type, row))
-
-    def _note_folders(self, row: AssetRow) -> None:
-        for path in self.paths_of(row):
-            self.folders.add(path.split("/", 1)[0] if "/" in path else "")
-
-    def _number(self, row: AssetRow) -> int | None:
-        found = self._db.execute(
-            "SELECT row FROM claims WHERE type=? AND id=?", (row.type, row.asset_id)
-        ).fetchone()
-        return None if found is None else int(found[0])
-
-    def _forget_names(self, number: int, row: AssetRow | None) -> None:
-        self._db.executemany(
-            "DELETE FROM named WHERE hash=? AND row=?",
-            [(path_hash(path), number) for path in self.paths_of(row)],
-        )
+        moved = [(old[-1], new) for old, new in changed if old[_PATHS] != new.claimed]
+        self._note_paths([number for number, _ in moved], [row for _, row in moved])
+        self._note_stale(len(moved))
 
     def _remove(self, type: AssetType, ids: Sequence[str]) -> list[AssetRow]:
         rows = list(self.rows(type, ids).values())
-        for row in rows:
-            number = self._number(row)
-            if number is not None:
-                self._forget_names(number, row)
-                self._db.execute("DELETE FROM claims WHERE row=?", (number,))
+        self._digests[type].drop(hashes_of([row.asset_id for row in rows]))
+        self._db.executemany(
+            "DELETE FROM claims WHERE type=? AND id=?", [(type, row.asset_id) for row in rows]
+        )
+        self._note_stale(len(rows))
         return rows
 
+    # --- paths -------------------------------------------------------------------------------------
 
-def _row(type: AssetType, row: tuple[Any, ...]) -> AssetRow:
-    id, owner, ts, image, segment, embedding, keypoints, embedded, time = row
+    def _take_over(self) -> None:
+        """Learn what the rows name of an index that another process has written."""
+        after = 0
+        while rows := self._db.execute(
+            f"SELECT {_COLUMNS}, row FROM claims WHERE row>? ORDER BY row LIMIT ?", (after, _PORTION)
+        ).fetchall():
+            self._note_paths([row[-1] for row in rows], rows)
+            after = rows[-1][-1]
+
+    def _note_paths(self, numbers: Sequence[int], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Remember which paths rows name, and in which first folders they lie."""
+        for column in list(zip(*rows, strict=True))[_PATHS]:
+            claimed = list(filter(None, column))
+            paths = self._paths.resolve_all(claimed)
+            owners: Iterable[int] = compress(numbers, column)
+            if None in paths:
+                owners = compress(owners, [path is not None for path in paths])
+            below = [path for path in paths if path is not None]
+            self._naming.add(below, owners)
+            self._note_folders(below)
+
+    def _note_stale(self, rows: int) -> None:
+        """So many rows name other paths now, or none: begin anew once most of what is remembered is old."""
+        self._stale += len(Feature) * rows
+        if self._stale > max(_STALE, len(self._naming) // 2):
+            self._naming, self._stale = Naming(), 0
+            self._take_over()
+
+    def _note_folders(self, paths: Sequence[str]) -> None:
+        known = tuple(folder + "/" for folder in self.folders if folder)
+        if not all(map(str.startswith, paths, repeat(known))):
+            self.folders.update(path.split("/", 1)[0] if "/" in path else "" for path in paths)
+
+
+class _Seen:
+    """What a full comparison has met: the hashes of the rows' ids."""
+
+    def __init__(self, *, began_empty: bool) -> None:
+        self.began_empty = began_empty
+        self.hashes: list[Numbers] = []
+
+    def known(self) -> Numbers:
+        """Each hash once, in order."""
+        if not self.hashes:
+            return np.empty(0, np.int64)
+        known = np.sort(np.concatenate(self.hashes))
+        first: Numbers = known[np.append(True, known[1:] != known[:-1])]
+        return first
+
+
+def _unknown(known: Numbers, ids: Sequence[str]) -> Iterable[str]:
+    if not len(known):
+        return ids
+    hashes = hashes_of(ids)
+    places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    return compress(ids, (known[places] != hashes).tolist())
+
+
+def _record(type: AssetType, row: tuple[Any, ...]) -> AssetRow:
+    _, id, owner, ts, image, segment, embedding, keypoints, embedded, time, _ = row
     return AssetRow(type, id, owner, ts, image, segment, embedding, keypoints, bool(embedded), time)
 
 
-def _contains(known: np.ndarray[tuple[int], np.dtype[np.int64]], value: int) -> bool:
-    place = int(np.searchsorted(known, value))
-    return place < len(known) and int(known[place]) == value
+def _inserting(count: int) -> str:
+    """Many rows a statement: each step of SQLite lets another thread of Python go first."""
+    return f"INSERT INTO claims({_COLUMNS}) VALUES " + ",".join(["(?,?,?,?,?,?,?,?,?,?)"] * count)
+
+
+_TOGETHER = 500
+_INSERT = _inserting(_TOGETHER)

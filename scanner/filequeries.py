@@ -70,10 +70,9 @@ class FileReader:
         )
 
     def _claimed(self, path: str) -> Feature | None:
-        """As what an asset whose row names the file uses it."""
+        """As what an asset uses the file because its row names it, wherever that lies."""
         return self._found(
-            f"SELECT {_AS} FROM named JOIN claims c USING(row) JOIN assets a ON a.type=c.type AND a.id=c.id"
-            f" WHERE hash=?1 AND {_USES}",
+            f"SELECT {_AS} FROM borrowed JOIN assets a USING(asset) WHERE hash=?1 AND {_USES}",
             path_hash(path),
             path,
         )

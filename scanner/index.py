@@ -240,15 +240,7 @@ class Index:
 
     def claimed_below(self, root: str) -> bool:
         """Whether a row names a file below a first folder."""
-        if root and root not in self.claims.folders:
-            return False  # a search of all rows is only for a folder that one of them has named
-        below = root + "/" if root else ""
-        return any(
-            path.startswith(below)
-            for row in self.db.execute("SELECT image, segment, embedding, keypoints FROM claims")
-            for raw in row
-            if isinstance(raw, str) and (path := self.paths.resolve(raw)) is not None
-        )
+        return self.claims.any_below(root)
 
     def _anything_changed(self) -> bool:
         return self._changed or self.mirror.changed or self.owners.changed or any(self.owners.counts.values())
@@ -323,6 +315,7 @@ class Index:
             self.db.execute("ROLLBACK")
         self.files, self.unmatched, self.census = files, unmatched, census
         self.totals = self._count_totals()
+        self.claims.forget()
         self.assets.forget()
         self.findings.forget()
         self.owners.forget_cache()

@@ -81,8 +81,17 @@ class Mirror:
         return rows[-1][0] if rows else None
 
     def _put_assets(self, type: AssetType, rows: Sequence[AssetRow]) -> None:
-        for old, new in self._claims.put(type, rows):
-            self._mark_row(old, new)
+        changed = self._claims.put(type, rows)
+        if not changed:
+            return
+        self.changed = True
+        if self.crawled or not self._disk_is_empty():
+            for old, new in changed:
+                self._mark_row(old, new)
+
+    def _disk_is_empty(self) -> bool:
+        """Whether the index knows no file and no asset yet."""
+        return not self._tree.any and not self._assets.any
 
     def _mark_row(self, old: AssetRow | None, new: AssetRow | None) -> None:
         row = new or old
@@ -157,6 +166,8 @@ class Mirror:
             self._move(type, self._owners.remove_owners(type, [id for (id,) in gone]))
 
     def _move(self, type: AssetType, ids: Sequence[str]) -> None:
-        for id, _, _ in self._owners.reassign(type, ids):
-            self.changed = True
-            self._assets.mark_owned(type, id)
+        moved = self._owners.reassign(type, ids)
+        self.changed = self.changed or bool(moved)
+        if moved and self._assets.any:
+            for id, _, _ in moved:
+                self._assets.mark_owned(type, id)

@@ -80,12 +80,11 @@ class OwnerTable:
 
     def put_memberships(self, rows: Sequence[MembershipRow]) -> list[str]:
         """Insert memberships of videos in jobs; returns the videos that are in a job they were not in."""
-        changed = []
-        for row in rows:
-            self._db.execute("INSERT OR IGNORE INTO memberships VALUES(?,?)", (row.video_id, row.job_id))
-            if self._db.changes():
-                changed.append(row.video_id)
-        return changed
+        known = self._memberships({row.video_id for row in rows})
+        new = [(row.video_id, row.job_id) for row in dict.fromkeys(rows)]
+        new = [(video, job) for video, job in new if job not in known.get(video, ())]
+        self._db.executemany("INSERT INTO memberships VALUES(?,?)", new)
+        return [video for video, _ in new]
 
     def all_keys(self, table: str) -> set[tuple[str, ...]]:
         """The keys of every mirrored row of ``jobs``, ``memberships``, ``products`` or ``videos``."""
@@ -121,23 +120,24 @@ class OwnerTable:
 
     def reassign(self, type: AssetType, ids: Iterable[str]) -> list[tuple[str, int, int]]:
         """Work out anew in which jobs owners are; returns (id, old scope, new scope) where that changed."""
-        moved = []
-        for id in dict.fromkeys(ids):
-            row = self._db.execute(
-                "SELECT scope, job, recorded, assets FROM owners WHERE type=? AND id=?", (type, id)
-            ).fetchone()
-            if row is None:
-                continue
-            old, job, recorded, assets = row
-            new = self.scope_of(self._jobs_of(type, id, job)) if recorded else self.disk_scope()
+        wanted = list(dict.fromkeys(ids))
+        members = self._memberships(wanted) if type is AssetType.VIDEO_FRAME else {}
+        gone: list[tuple[AssetType, str]] = []
+        moved: list[tuple[str, int, int]] = []
+        for id, old, job, recorded, assets in self._of(type, wanted, "id, scope, job, recorded, assets"):
+            jobs = [*members.get(id, ()), *([] if job is None else [job])]
+            new = self.scope_of(jobs) if recorded else self.disk_scope()
             if not recorded and not assets:
-                self._db.execute("DELETE FROM owners WHERE type=? AND id=?", (type, id))
+                gone.append((type, id))
             if new != old:
-                self._db.execute("UPDATE owners SET scope=? WHERE type=? AND id=?", (new, type, id))
                 if recorded:
                     self._add(old, type, -1)
                     self._add(new, type, 1)
                 moved.append((id, old, new))
+        self._db.executemany("DELETE FROM owners WHERE type=? AND id=?", gone)
+        self._db.executemany(
+            "UPDATE owners SET scope=? WHERE type=? AND id=?", [(new, type, id) for id, _, new in moved]
+        )
         return moved
 
     def scope_of(self, jobs: Iterable[str]) -> int:
@@ -213,39 +213,51 @@ class OwnerTable:
         if self._local is not None and bool(count) != bool(assets):
             self._add(scope, type, 1 if count else -1)
 
-    def _put(self, type: AssetType, rows: Sequence[tuple[object, ...]]) -> list[str]:
-        moved = []
-        for id, job, platform, url, title, duration, time in rows:
-            old = self._db.execute(
-                "SELECT recorded, job, platform, url, title, duration, time FROM owners"
-                " WHERE type=? AND id=?",
-                (type, id),
-            ).fetchone()
-            if old == (1, job, platform, url, title, duration, time):
+    def _put(self, type: AssetType, rows: Sequence[tuple[Any, ...]]) -> list[str]:
+        latest = {row[0]: row for row in rows}
+        columns = "id, job, platform, url, title, duration, time, recorded, scope"
+        known = {found[0]: found for found in self._of(type, list(latest), columns)}
+        moved: list[str] = []
+        values: list[tuple[object, ...]] = []
+        for id, row in latest.items():
+            old = known.get(id)
+            recorded = old is not None and bool(old[7])
+            if old is not None and recorded and old[:7] == row:
                 continue
-            self.changed = True
+            _, job, platform, url, title, duration, time = row
             key = search_key(title) if isinstance(title, str) else None
-            self._db.execute(
-                "INSERT INTO owners(type, id, recorded, job, scope, platform, url, title, title_key,"
-                " duration, time, assets) VALUES(?1,?2,1,?3,0,?4,?5,?6,?7,?8,?9,0)"
-                " ON CONFLICT DO UPDATE SET recorded=1, job=?3, platform=?4, url=?5, title=?6,"
-                " title_key=?7, duration=?8, time=?9",
-                (type, id, job, platform, url, title, key, duration, time),
-            )
-            if old is None or not old[0]:
-                self._count_owner(type, str(id), 1)
-            if old is None or not old[0] or old[1] != job:
-                moved.append(str(id))
+            values.append((type, id, job, platform, url, title, key, duration, time))
+            if not recorded:
+                self._add(NO_JOB if old is None else old[8], type, 1)
+            if not recorded or old is None or old[1] != job:
+                moved.append(id)
+        self._db.executemany(
+            "INSERT INTO owners(type, id, recorded, job, scope, platform, url, title, title_key,"
+            " duration, time, assets) VALUES(?1,?2,1,?3,0,?4,?5,?6,?7,?8,?9,0)"
+            " ON CONFLICT DO UPDATE SET recorded=1, job=?3, platform=?4, url=?5, title=?6,"
+            " title_key=?7, duration=?8, time=?9",
+            values,
+        )
+        self.changed = self.changed or bool(values)
         return moved
 
-    def _jobs_of(self, type: AssetType, id: str, job: str | None) -> list[str]:
-        """The jobs of a recorded owner: of its row, and of a video those that ``job_videos`` names."""
-        jobs = [] if job is None else [job]
-        if type is AssetType.VIDEO_FRAME:
-            jobs += [
-                str(row[0]) for row in self._db.execute("SELECT job FROM memberships WHERE video=?", (id,))
-            ]
-        return jobs
+    def _of(self, type: AssetType, ids: Sequence[str], columns: str) -> list[tuple[Any, ...]]:
+        """Some columns of the owners with these ids."""
+        found: list[tuple[Any, ...]] = self._db.execute(
+            f"SELECT {columns} FROM owners WHERE type=? AND id IN (SELECT value FROM json_each(?))",
+            (type, json.dumps(ids)),
+        ).fetchall()
+        return found
+
+    def _memberships(self, videos: Iterable[str]) -> dict[str, list[str]]:
+        """The jobs that ``job_videos`` names, of those of the videos that it names."""
+        members: dict[str, list[str]] = {}
+        for video, job in self._db.execute(
+            "SELECT video, job FROM memberships WHERE video IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(videos)),),
+        ):
+            members.setdefault(video, []).append(job)
+        return members
 
     def _count_owner(self, type: AssetType, id: object, change: int) -> None:
         for (scope,) in self._db.execute("SELECT scope FROM owners WHERE type=? AND id=?", (type, id)):

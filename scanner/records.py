@@ -67,8 +67,7 @@ class Entry(NamedTuple):
     link: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
+class JobRow(NamedTuple):
     """A row of ``jobs``. ``time_us`` is the row's database time; ``percent`` is finite or None."""
 
     job_id: str
@@ -77,8 +76,7 @@ class JobRow:
     time_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProductRow:
+class ProductRow(NamedTuple):
     """A row of ``products``."""
 
     product_id: str
@@ -87,8 +85,7 @@ class ProductRow:
     time_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class VideoRow:
+class VideoRow(NamedTuple):
     """A row of ``videos``. ``job_id`` counts only where there is no ``job_videos`` table."""
 
     video_id: str
@@ -100,16 +97,14 @@ class VideoRow:
     time_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MembershipRow:
+class MembershipRow(NamedTuple):
     """A row of ``job_videos``: the video is in the job."""
 
     job_id: str
     video_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class AssetRow:
+class AssetRow(NamedTuple):
     """A row of ``product_images`` or ``video_frames``: what the database claims about one asset.
 
     The four paths are as the database has them (None for null or an empty text), before ``path_map``.
@@ -126,6 +121,11 @@ class AssetRow:
     keypoints: str | None = None
     embedding_in_db: bool = False
     time_us: int | None = None
+
+    @property
+    def claimed(self) -> tuple[str | None, ...]:
+        """The four paths, by Feature."""
+        return self.local_path, self.segment, self.embedding, self.keypoints
 
 
 PipelineRow = JobRow | ProductRow | VideoRow | MembershipRow | AssetRow

@@ -32,10 +32,6 @@ CREATE TABLE claims(
     row INTEGER PRIMARY KEY, type INTEGER NOT NULL, id TEXT NOT NULL, owner TEXT, ts REAL,
     image TEXT, segment TEXT, embedding TEXT, keypoints TEXT, embedded INTEGER NOT NULL, time INTEGER,
     UNIQUE(type, id));
--- Which rows name a path: the hash of the path below the data root, the row, the feature.
-CREATE TABLE named(
-    hash INTEGER NOT NULL, row INTEGER NOT NULL, feature INTEGER NOT NULL,
-    PRIMARY KEY(hash, row, feature)) WITHOUT ROWID;
 
 -- Products and videos: the row's columns, and what is on disk. jobless scope is 0.
 CREATE TABLE owners(
@@ -66,6 +62,9 @@ CREATE INDEX assets_image ON assets(scope, image_updated DESC, id, has, listed, 
     WHERE listed AND type = 0;
 -- Which assets look for a path: the hash of the key that their pattern gives.
 CREATE TABLE expected(hash INTEGER NOT NULL, asset INTEGER NOT NULL, PRIMARY KEY(hash, asset)) WITHOUT ROWID;
+-- Which assets may use a file only because their row names it: the hash of its path. What is no longer so may
+-- still be here; the asset itself decides.
+CREATE TABLE borrowed(hash INTEGER NOT NULL, asset INTEGER NOT NULL, PRIMARY KEY(hash, asset)) WITHOUT ROWID;
 
 -- Of which assets a file waits for its content check, newest first; empty once all are checked.
 CREATE INDEX assets_pending ON assets(updated DESC) WHERE listed AND (checks & 85) & ~(checks >> 1);

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import repeat
 from typing import Any
@@ -275,15 +274,8 @@ def _server_micros(column: sa.ColumnElement[Any], type_name: str) -> sa.ColumnEl
 
 
 def _make(record: type[PipelineRow], columns: list[Sequence[Any]]) -> list[PipelineRow]:
-    """Records from columns in the order of their fields.
-
-    A frozen dataclass sets its fields one by one in Python; setting a slot in all records at once, without
-    leaving C, takes less than half of that.
-    """
-    records: list[PipelineRow] = list(map(object.__new__, repeat(record, len(columns[0]))))
-    for slot, column in zip(fields(record), columns, strict=True):
-        deque(map(getattr(record, slot.name).__set__, records, column), maxlen=0)
-    return records
+    """Records from columns in the order of their fields, without a step in Python for each."""
+    return list(map(tuple.__new__, repeat(record), zip(*columns, strict=True)))
 
 
 def _report(dirt: Dirt, name: str) -> Report:

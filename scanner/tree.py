@@ -109,6 +109,11 @@ class Tree:
         ).fetchone()
         return None if row is None else State(*row)
 
+    @property
+    def any(self) -> bool:
+        """Whether there is any file."""
+        return self._db.execute("SELECT 1 FROM files LIMIT 1").fetchone() is not None
+
     def with_prefix(self, directory: str, prefix: str) -> Iterator[tuple[str, State]]:
         """The files of a directory whose names begin with ``prefix``, as (path, state)."""
         number = self.directory_id(directory)

@@ -123,7 +123,6 @@ class Worker:
     def start(self) -> None:
         """Begin the first full pass, over nothing or over an index that was complete before."""
         self.watcher.start()
-        self.index.claims.note_all_folders()
         self.roots.claim(self.index.claims.folders)
         self._take_over()
         self.begin_pass()

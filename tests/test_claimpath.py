@@ -216,3 +216,58 @@ def test_the_first_parts_are_directories(claimed: str, count: int, expected: str
 def test_the_common_prefix_is_the_longest_shared_directory(paths: list[str], expected: str) -> None:
     assert common_prefix(paths) == expected
     assert common_prefix(iter(reversed(paths))) == expected
+
+
+_MAPS = (
+    {},
+    {"/app": "/data"},
+    {"": "/data/rel"},
+    {"/": "/data"},
+    {"/data": "/data/x", "/data/sub": "/data/y"},
+    {"a": "/data"},
+)
+_PIECES = [
+    "/",
+    "/data/",
+    "/data",
+    "/app/",
+    "a/",
+    "sub/",
+    "frames/",
+    "..",
+    ".",
+    "x.jpg",
+    "\n",
+    "\0",
+    "é",
+    "\ud800",
+    "1",
+]
+_TEXTS = st.lists(st.sampled_from(_PIECES), max_size=6).map("".join)
+
+
+@given(
+    path_map=st.sampled_from(_MAPS),
+    head=st.sampled_from(["", "/data/", "/app/", "/data/sub/", "a/"]),
+    claims=st.lists(_TEXTS, max_size=4),
+    plain=st.integers(0, 3),
+)
+def test_many_claims_resolve_as_each_of_them_does(
+    path_map: dict[str, str], head: str, claims: list[str], plain: int
+) -> None:
+    together = [f"{head}frames/v/{number}.jpg" for number in range(plain)] + [
+        head + claim for claim in claims
+    ]
+    paths = ClaimPaths("/data", path_map)
+    assert paths.resolve_all(together) == [ClaimPaths("/data", path_map).resolve(claim) for claim in together]
+
+
+@pytest.mark.parametrize("head", ["/data/", "/app/", ""])
+def test_claims_that_are_plain_are_not_resolved_one_by_one(
+    head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = ClaimPaths("/data", {"/app": "/data/out"})
+    claims = [f"{head}frames/v/{number}.jpg" for number in range(3)]
+    expected = [paths.resolve(claim) for claim in claims]
+    monkeypatch.setattr(ClaimPaths, "resolve", lambda *_: pytest.fail("resolved one by one"))
+    assert paths.resolve_all(claims) == expected
