@@ -62,8 +62,14 @@ class Pipeline:
         return self._reader.oddities.notices
 
     def unchanged(self) -> bool:
-        """True where nothing can have changed since the last poll that ended well; costs next to nothing."""
-        return self._mark is not None and self._source.mark() == self._mark
+        """True where nothing can have changed since the last poll that ended well; costs next to nothing.
+
+        Raises ``PipelineUnavailable``.
+        """
+        if self._mark is None:
+            return False
+        with self._translated():
+            return bool(self._source.mark() == self._mark)
 
     def poll(self, *, full: bool) -> Iterator[PollItem]:
         """Read what may have changed, or everything, in one consistent view of the database.
@@ -72,7 +78,8 @@ class Pipeline:
         text never shows the password.
         """
         self._mark = None
-        mark = self._source.mark()
+        with self._translated():
+            mark = self._source.mark()
         pending = {table: self._begin(table) for table in Table}
         with self._translated(), self._source.reading() as conn:
             schema = self._look_at(conn)
@@ -82,7 +89,7 @@ class Pipeline:
         for state in pending.values():
             state.seen.commit()
         self._states = pending
-        self._mark = mark
+        self._mark = mark if self._source.is_marked(schema.fingerprints) else None
 
     def lookup_job(self, job_id: str) -> list[PipelineRow]:
         """The rows of one job by its id; empty where there is none. Raises ``PipelineUnavailable``."""

@@ -67,6 +67,7 @@ class Poll:
         fingerprint = self._fingerprint(table)
         if state.fingerprint != fingerprint:
             state.fingerprint, state.complete = fingerprint, False
+            state.watermark_us = None  # what the column meant then says nothing about what it means now
         if full or not state.complete:
             yield from self._full(table, plan, state)
         elif plan is None:

@@ -36,6 +36,13 @@ _FINGERPRINT = text("""
      WHERE c.relname = ANY(:names) AND c.relkind IN ('r', 'v', 'm', 'f', 'p')
        AND pg_catalog.pg_table_is_visible(c.oid)""")
 
+# Which server and database this is, and which transactions have begun and ended. A standby tells how far it
+# has come instead: there the numbers of transactions do not change with each that ends.
+_MARK = text("""
+    SELECT pg_catalog.pg_postmaster_start_time()::text, pg_catalog.current_database(),
+           CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()::text
+                ELSE pg_catalog.txid_current_snapshot()::text END""")
+
 
 class _TolerantLoader(TextLoader):
     """Text from a database without an encoding: what is not UTF-8 becomes lone surrogates."""
@@ -159,8 +166,13 @@ class PostgresSource:
             return {row[0]: tuple(row) for row in conn.execute(_FINGERPRINT, {"names": names})}
 
     def mark(self) -> object:
-        """PostgreSQL has no cheap sign that nothing has changed."""
-        return None
+        """Something that stays equal while no transaction that writes begins or ends."""
+        with self.reading() as conn, self.guard():
+            return tuple(conn.execute(_MARK).one())
+
+    def is_marked(self, fingerprints: Mapping[str, Any]) -> bool:
+        """Whether the mark speaks for these relations: views and foreign tables may show anything."""
+        return all(found[2] in ("r", "m") and not found[3] for found in fingerprints.values())
 
     def abort(self) -> None:
         """End what is under way and refuse everything from now on; from any thread."""

@@ -16,6 +16,8 @@ from sqlalchemy.pool import NullPool
 
 from scanner.rows import BATCH, Raw
 
+_SMALLEST_PAGE = 512  # bytes
+
 
 class SqliteSource:
     """Read-only access to one file.
@@ -82,6 +84,10 @@ class SqliteSource:
             self._unwatch()
             return None
 
+    def is_marked(self, _fingerprints: Mapping[str, object]) -> bool:
+        """Everything is in the one file."""
+        return True
+
     def abort(self) -> None:
         """End what is under way and refuse everything from now on; from any thread."""
         self._aborted = True
@@ -101,6 +107,8 @@ class SqliteSource:
         if not Path(self.path).is_file():
             kind = "is no file" if os.path.exists(self.path) else "does not exist"
             raise sqlite3.OperationalError(f"{self.path} {kind}")
+        if self._is_cut_off():
+            raise sqlite3.OperationalError(f"{self.path} is empty or cut off")
         raw = sqlite3.connect(
             f"file:{quote(self.path)}?{self._mode()}",
             uri=True,
@@ -110,6 +118,13 @@ class SqliteSource:
         )
         raw.text_factory = _text
         return raw
+
+    def _is_cut_off(self) -> bool:
+        """A file too short for a page is being replaced; SQLite takes it for a database without tables."""
+        if Path(self.path).stat().st_size >= _SMALLEST_PAGE:
+            return False
+        log = Path(self.path + "-wal")
+        return not log.exists() or not log.stat().st_size
 
     def _mode(self) -> str:
         """``immutable=1`` where SQLite could not make the files beside the database that it needs."""

@@ -502,6 +502,45 @@ def test_one_poll_is_one_moment(database: Database, open_pipeline: Any) -> None:
     assert set(mirror.tables[FRAMES]) == {"f"}
 
 
+def test_unchanged_says_so_until_a_transaction_of_postgresql_ends(postgres: str, open_pipeline: Any) -> None:
+    """A transaction that began before a poll and commits after it is seen to end."""
+    database = postgres_database(postgres)
+    mirror, pipeline = Mirror(), open_pipeline(postgres)
+    assert not pipeline.unchanged()
+    with psycopg.connect(postgres) as late:
+        late.execute("INSERT INTO video_frames (frame_id, updated_at) VALUES ('late', '2020-01-01')")
+        mirror.poll(pipeline)
+        assert pipeline.unchanged()
+        late.commit()
+    assert not pipeline.unchanged()
+    mirror.poll(pipeline, full=True)
+    assert set(mirror.tables[FRAMES]) == {"late"}
+    assert pipeline.unchanged()
+    for statement in (
+        "UPDATE video_frames SET ts = 1",
+        "DELETE FROM video_frames",
+        "ALTER TABLE video_frames DROP COLUMN ts",
+        "TRUNCATE video_frames",
+        "CREATE TABLE job_videos (job_id TEXT, video_id TEXT)",
+    ):
+        database.run(statement)
+        assert not pipeline.unchanged(), statement
+        mirror.poll(pipeline, full=True)
+        assert pipeline.unchanged(), statement
+    database.conn.close()
+
+
+def test_a_view_may_change_whatever_the_server_says(postgres: str, open_pipeline: Any) -> None:
+    database = postgres_database(postgres)
+    database.run("DROP TABLE jobs", "CREATE VIEW jobs AS SELECT now()::text AS job_id, 'x' AS phase")
+    mirror, pipeline = Mirror(), open_pipeline(postgres)
+    for _ in range(2):
+        mirror.poll(pipeline, full=True)
+        assert not pipeline.unchanged()
+    assert len(mirror.tables[Table.JOBS]) == 1
+    database.conn.close()
+
+
 def test_memory_does_not_grow_with_the_table(postgres: str, open_pipeline: Any) -> None:
     database = postgres_database(postgres)
     database.run(
