@@ -498,7 +498,7 @@ CONTRAST = """() => {
   const poor = [];
   for (const node of document.querySelectorAll('body *')) {
     const own = [...node.childNodes].some((each) => each.nodeType === 3 && each.data.trim());
-    const passed = node.closest('svg, .visually-hidden, .skip, option, [aria-hidden=true]');
+    const passed = node.closest('svg, .visually-hidden, .skip, option, .off');
     if (!own || passed || !node.checkVisibility()) {
       continue;
     }
