@@ -85,8 +85,8 @@ def main() -> int:
     for storm in STORMS if options.only is None else STORMS[options.only - 1 : options.only]:
         with tempfile.TemporaryDirectory(prefix="sidecar-storm-") as base:
             outcome = blow(Path(base), storm, max(1, storm.directories // options.scale))
+            print(outcome.row(storm.name), flush=True)
         right = right and outcome.right
-        print(outcome.row(storm.name), flush=True)
     return 0 if right else 1
 
 

@@ -26,10 +26,10 @@ def walk(root: Path) -> dict[str, tuple[int, int, int]]:
     """
     result = {}
     for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(".tmp")]
+        folders[:] = [name for name in folders if not _is_ignored(name)]
         for name in names:
             path = os.path.join(folder, name)
-            if name.startswith(".") or name.endswith(".tmp") or not _is_below(path, root):
+            if _is_ignored(name) or not _is_below(path, root):
                 continue
             try:
                 status = os.stat(path)
@@ -39,6 +39,10 @@ def walk(root: Path) -> dict[str, tuple[int, int, int]]:
                 about = (status.st_ino, status.st_size, status.st_mtime_ns)
                 result[os.path.relpath(path, root)] = about
     return result
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name.endswith(".tmp")
 
 
 def _is_below(path: str, root: Path) -> bool:
