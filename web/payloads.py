@@ -5,8 +5,7 @@ Every method builds one type of ``web.wire``; paths become absolute, times becom
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
+from datetime import tzinfo
 from urllib.parse import quote
 
 from scanner.records import (
@@ -24,6 +23,7 @@ from scanner.records import (
     VideoItem,
 )
 from web import wire
+from web.stamps import Stamps
 from web.wire import (
     Artifacts,
     AssetFinding,
@@ -49,9 +49,6 @@ from web.wire import (
     VideoWithUrls,
 )
 
-_FIRST_SECOND = int(datetime(1, 1, 2, tzinfo=UTC).timestamp())
-_LAST_SECOND = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp())
-
 
 def file_url(path: str) -> str:
     """The address below this server of a file, given relative to the data root."""
@@ -76,7 +73,7 @@ class Payloads:
 
     def __init__(self, root: str, offset: tzinfo) -> None:
         self._prefix = root.rstrip("/") + "/"
-        self._second = lru_cache(maxsize=1 << 14)(lambda second: _stamp(second, offset))
+        self._second = Stamps(offset)
 
     def time(self, microseconds: int) -> str:
         """ISO 8601 with the configured offset, seconds rounded down."""
@@ -251,11 +248,6 @@ class Payloads:
             None if embedding is None else prefix + embedding,
             None if keypoints is None else prefix + keypoints,
         )
-
-
-def _stamp(second: int, offset: tzinfo) -> str:
-    """A second since the epoch as text; times that a calendar cannot hold are moved to its ends."""
-    return datetime.fromtimestamp(min(max(second, _FIRST_SECOND), _LAST_SECOND), offset).isoformat()
 
 
 def _urls(item: AssetItem) -> Artifacts:
