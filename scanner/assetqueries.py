@@ -146,7 +146,7 @@ def page_numbers(
     if ranks is not None and _is_long(source, has, min(page.offset, rest), extent):
         # The ids in descending order are those in ascending order from their end.
         backward = page.sort_by in BY_ID and page.descending
-        rank = ranks.find(source, reversed_order(order) if backward else order)
+        rank = ranks.find(source, reversed_order(order) if backward else order, extent.rows)
         if rank is not None and rank.total(has) == extent.total:
             found = rank.page(db, has, filters, rest if backward else page.offset, limit)
             if len(found) == limit:

@@ -12,6 +12,7 @@ which have come, and each changes the count of one block. It is built in small p
 from __future__ import annotations
 
 import logging
+import time
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ LOG = logging.getLogger(__name__)
 BLOCK = 256
 MOST_MOVES = 5_000
 """What is further behind than this is built anew."""
+IN_USE_SECONDS = 60.0
 MOST_BLOCKS = 32_768
 """Of all ranks together; each takes some 200 bytes."""
 
@@ -56,6 +58,7 @@ class Rank:
         self._counts: Counts = np.zeros((64, 8), np.int64)
         self._sums: dict[str | None, list[int]] = {}
         self.complete = False
+        self.used = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._ends) + 1
@@ -241,15 +244,23 @@ class Ranks:
         """Whether there is something for :meth:`build` to do."""
         return any(not rank.complete for rank in self._ranks.values())
 
-    def find(self, source: Source, order: Order) -> Rank | None:
-        """The rank of a list, if it is there and complete; where there is none it is begun."""
+    def find(self, source: Source, order: Order, rows: int) -> Rank | None:
+        """The rank of a list of so many rows, if it is there and complete; where none is, one is begun."""
         key = (source.type, tuple(source.scopes), source.owner, order)
-        rank = self._ranks.get(key)
+        rank, now = self._ranks.get(key), time.monotonic()
         if rank is None:
-            self._ranks[key] = Rank(source, order)
+            if self._has_room(rows, now):
+                self._ranks[key] = Rank(source, order)
             return None
+        rank.used = now
         self._ranks.move_to_end(key)
         return rank if rank.complete else None
+
+    def _has_room(self, rows: int, now: float) -> bool:
+        """Whether a rank can be made without another in use being given up, to be made again in its turn."""
+        blocks = sum(map(len, self._ranks.values())) + rows // BLOCK
+        oldest = next(iter(self._ranks.values()), None)
+        return blocks <= MOST_BLOCKS or oldest is None or oldest.used < now - IN_USE_SECONDS
 
     def forget(self) -> None:
         """Drop everything."""

@@ -108,14 +108,26 @@ def test_the_log_keeps_the_latest_moves_only(shuffle: Shuffle, monkeypatch: pyte
     assert last - first < 20
 
 
-def test_ranks_make_room_for_others(shuffle: Shuffle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_make_room_for_others_once_nobody_asks_for_them(
+    shuffle: Shuffle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ranks, "MOST_BLOCKS", 30)
     shuffle.change(300)
     shuffle.index.finish_crawl()
-    for type, sort, descending in LISTS:
-        shuffle.check(type, sort, descending, None)
-        shuffle.prepare()
-    assert sum(map(len, shuffle.queries._ranks._ranks.values())) <= 60
+
+    def blocks() -> int:
+        for type, sort, descending in LISTS:
+            shuffle.check(type, sort, descending, None)
+            shuffle.prepare()
+        return sum(map(len, shuffle.queries._ranks._ranks.values()))
+
+    assert blocks() <= 40
+    kept = set(shuffle.queries._ranks._ranks)
+    assert blocks() <= 40
+    assert set(shuffle.queries._ranks._ranks) == kept, "those in use are not given up for others"
+    monkeypatch.setattr(ranks, "IN_USE_SECONDS", -1.0)
+    assert blocks() <= 60
+    assert set(shuffle.queries._ranks._ranks) != kept
 
 
 def test_removed_rows_leave_the_pages(shuffle: Shuffle) -> None:

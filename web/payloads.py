@@ -5,6 +5,7 @@ Every method builds one type of ``web.wire``; paths become absolute, times becom
 
 from __future__ import annotations
 
+import re
 from datetime import tzinfo
 from urllib.parse import quote
 
@@ -49,10 +50,12 @@ from web.wire import (
     VideoWithUrls,
 )
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch  # what percent-encoding leaves as it is
+
 
 def file_url(path: str) -> str:
     """The address below this server of a file, given relative to the data root."""
-    return "/files/" + quote(path, safe="/")
+    return "/files/" + (path if _PLAIN(path) else quote(path, safe="/"))
 
 
 def _optional_url(path: str | None) -> str | None:
