@@ -59,6 +59,15 @@ def test_it_says_how_directories_are_watched(worker: Worker) -> None:
     assert reporter.snapshot(None)["watching"]["missed"] == 3
 
 
+def test_it_says_how_often_and_when_last_events_were_lost(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = replace(worker.watcher.stats(), overflows=2, last_overflow_us=1_755_933_900_500_000)
+    monkeypatch.setattr(worker.watcher, "stats", lambda: lost)
+    watching = Reporter(worker.config, worker).snapshot(None)["watching"]
+    assert (watching["overflows"], watching["last_overflow_at"]) == (2, "2025-08-23T14:25:00+07:00")
+
+
 def test_it_says_what_waits_where(worker: Worker) -> None:
     reporter = Reporter(worker.config, worker)
     assert set(reporter.snapshot(None)["queues"].values()) == {0}
