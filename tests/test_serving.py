@@ -180,9 +180,12 @@ def test_a_database_may_come_later(tmp_path: Path) -> None:
     settings = {"SIDECAR_DATABASE__URL": f"sqlite:///{database}", "SIDECAR_DATABASE__POLL_SECONDS": 0.2}
     with Serving(tmp_path, settings) as server:
         server.write(1)
-        body = until(lambda: (body := server.health())["status"] == "degraded" and body, "degraded")
-        assert body["database"]["configured"] is True
-        assert any(line.startswith("database") for line in body["problems"])
+        until(
+            lambda: any(line.startswith("database") for line in server.health()["problems"]),
+            "the database is a problem",
+        )
+        body = server.health()
+        assert (body["status"], body["database"]["configured"]) == ("degraded", True)
         assert server.get("/readyz").status == 503
         make_database(database)
         insert_job(database, "j1")
