@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from scanner.assets import AssetTable, Comparison
+from scanner.assets import AssetTable
+from scanner.cases import Comparison
 from scanner.claimpath import first_parts
 from scanner.claims import Key
 from scanner.owners import Counts

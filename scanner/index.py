@@ -20,7 +20,8 @@ import apsw
 import msgspec
 
 from scanner import schema
-from scanner.assets import AssetTable, Classifier, Comparison
+from scanner.assets import AssetTable
+from scanner.cases import Comparison
 from scanner.claimpath import ClaimPaths
 from scanner.claims import ClaimTable, Key
 from scanner.config import Config
@@ -30,6 +31,7 @@ from scanner.layout import Layout
 from scanner.listing import Listing
 from scanner.mirror import Mirror
 from scanner.owners import OwnerTable
+from scanner.placing import Classifier
 from scanner.records import AssetType, Entry, Feature
 from scanner.resolve import Disagreement, Rules
 from scanner.rows import SinkItem

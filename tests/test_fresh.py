@@ -261,7 +261,7 @@ def shown(index: Index) -> dict[str, Any]:
         ),
         "owners": table("SELECT scope, type, id, recorded, job, title, assets, newest FROM owners", 0),
         "known": (index.files, index.unmatched, +index.census, +index.totals),
-        "unlisted": index.assets._unlisted,
+        "unlisted": index.assets.unlisted,
     }
 
 
