@@ -34,6 +34,9 @@ from scanner.worker import Worker
 LOG = logging.getLogger(__name__)
 PUBLISH_SECONDS = 0.25
 QUEUE = 16
+STORM = 2000
+"""From so many pending paths on verification gets a turn only every so often."""
+VERIFY_SECONDS = 0.5
 
 
 class Service:
@@ -56,6 +59,7 @@ class Service:
         self._stopping = threading.Event()
         self._publish_at = 0.0
         self._was_ready = False
+        self._verify_at = 0.0
 
     def run(self) -> None:
         """Work until stopped."""
@@ -65,13 +69,20 @@ class Service:
         try:
             while not self._stopping.is_set():
                 idle = self.worker.step()
-                if self.verifier.step():
+                if self._may_verify(time.monotonic()) and self.verifier.step():
                     idle = min(idle, 0.01)
                 self._report(time.monotonic())
                 if idle:
                     self.worker.dirty.wait(idle)
         finally:
             self._close()
+
+    def _may_verify(self, now: float) -> bool:
+        """In a storm files come first: what they are worth can be said when they are there."""
+        if self.worker.pending >= STORM and now < self._verify_at:
+            return False
+        self._verify_at = now + VERIFY_SECONDS
+        return True
 
     def stop(self) -> None:
         """Ask :meth:`run` to return; safe from a signal handler's thread."""

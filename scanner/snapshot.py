@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -11,9 +12,11 @@ from typing import Any
 from scanner.config import Config
 from scanner.poller import PollerStatus
 from scanner.records import AssetType, Feature
+from scanner.roots import Root
 from scanner.watch import WatchStats
 from scanner.worker import Worker
 
+PAUSE_FACTOR = 20.0
 MANY = 20
 """From how many unmatched files on they are a problem; or where they are more than half of all."""
 
@@ -25,6 +28,10 @@ class Reporter:
         self._config = config
         self._shared = shared
         self._worker = worker
+        self._available: tuple[tuple[str, bool], ...] | None = None
+        self._seen: tuple[int, ...] = ()
+        self._counted: list[dict[str, Any]] = []
+        self._count_again_at = 0.0
         self._zone = timezone(timedelta(seconds=config.web.offset_seconds))
 
     def faults(self, database: PollerStatus | None) -> list[str]:
@@ -130,23 +137,31 @@ class Reporter:
         }
 
     def _roots(self) -> list[dict[str, Any]]:
+        """The roots; counted anew where something has changed, for a twentieth of the time at most."""
         worker = self._worker
         stats = worker.watcher.stats()
-        roots = list(worker.roots.all.values())
-        polled = worker.watcher.polled()
-        result = []
-        for root in roots:
-            below = [path for path in polled if path == root.path or path.startswith(root.path + "/")]
-            state = "polling" if root.path in polled else ("inotify and polling" if below else "inotify")
-            result.append(
-                {
-                    "path": worker.lister.absolute(root.path),
-                    "available": root.available,
-                    "watcher": state,
-                    "directories": self._directories(root.path) if len(roots) > 1 else stats.needed,
-                }
-            )
-        return result
+        available = tuple((root.path, root.available) for root in worker.roots.all.values())
+        seen = (stats.watched, stats.polled, stats.needed, worker.index.revision)
+        started = time.monotonic()
+        if available != self._available or (seen != self._seen and started >= self._count_again_at):
+            self._counted = [self._root(root, stats) for root in worker.roots.all.values()]
+            self._available, self._seen = available, seen
+            now = time.monotonic()
+            self._count_again_at = now + PAUSE_FACTOR * (now - started)
+        return self._counted
+
+    def _root(self, root: Root, stats: WatchStats) -> dict[str, Any]:
+        worker = self._worker
+        polled = worker.watcher.polled() if stats.polled or not stats.reader_alive else frozenset[str]()
+        prefix = root.path + "/" if root.path else ""
+        below = any(path == root.path or path.startswith(prefix) for path in polled)
+        several = len(worker.roots.all) > 1
+        return {
+            "path": worker.lister.absolute(root.path),
+            "available": root.available,
+            "watcher": "polling" if root.path in polled else "inotify and polling" if below else "inotify",
+            "directories": self._directories(root.path) if several else stats.needed,
+        }
 
     def _directories(self, root: str) -> int:
         row = self._worker.index.db.execute(
