@@ -151,6 +151,10 @@ def create(connection: apsw.Connection) -> None:
         connection.execute(TABLES)
 
 
+STATEMENTS = 512
+"""How many prepared statements a reader keeps."""
+
+
 def begin_log(connection: apsw.Connection) -> None:
     """Note from now on, inside the caller's transaction, what moves in the lists of assets."""
     connection.execute(LOG)
@@ -163,7 +167,8 @@ def trim_log(connection: apsw.Connection) -> None:
 
 def open_reader(path: str) -> apsw.Connection:
     """Open the index for a reader; raises :class:`apsw.CantOpenError` if it is not there."""
-    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+    # Each order, filter and kind of page has a statement of its own: few are ever made twice.
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=STATEMENTS)
     connection.set_busy_timeout(1000)
     connection.execute("PRAGMA query_only=ON")
     connection.execute("PRAGMA temp_store=MEMORY")
