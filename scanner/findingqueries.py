@@ -42,6 +42,7 @@ class FindingReader:
         self._db = connection
         self._root = root
         self._orders: dict[FindingRequest, list[Key]] = {}
+        self._asked: set[FindingRequest] = set()
 
     def verification(self, job: str | None) -> Verification:
         """The report."""
@@ -82,6 +83,7 @@ class FindingReader:
     def forget(self) -> None:
         """The index has changed: drop what is remembered of it."""
         self._orders.clear()
+        self._asked.clear()
 
     def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
         """All findings, whatever the page's limit; read in portions, so that nothing is held meanwhile."""
@@ -108,17 +110,24 @@ class FindingReader:
     # --- parts -----------------------------------------------------------------------------------
 
     def _remembered(self, wanted: FindingRequest) -> list[Key] | None:
-        """The keys of all that match, in order; None where they are too many to be remembered."""
+        """The keys of all that match, in order; None where they are too many to be remembered.
+
+        And where nobody has asked for them before: while the index changes all the time, sorting all of them
+        for one page would be in vain.
+        """
         anywhere = replace(wanted, page=replace(wanted.page, limit=_MOST_KEYS + 1, offset=0))
         known = self._orders.get(anywhere)
         if known is None:
+            if anywhere not in self._asked:
+                self._asked.add(anywhere)
+                return None
             if wanted.q is None and self._counted(wanted) > _MOST_KEYS:
                 return None
             known = self._keys(self._filters(wanted), _order(wanted.page), _MOST_KEYS + 1, 0)
             if len(known) > _MOST_KEYS:
                 return None
             if sum(map(len, self._orders.values())) > _MOST_KEYS:
-                self._orders.clear()
+                self.forget()
             self._orders[anywhere] = known
         return known
 
