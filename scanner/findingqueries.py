@@ -17,6 +17,7 @@ _PORTION = 500
 # A job is one that has a row: an owner may name another, which nobody could ask for.
 _LOWEST_JOB = "(SELECT min(job) FROM job_scopes js JOIN jobs USING(job) WHERE js.scope=f.scope)"
 _COLUMNS = f"f.type, f.id, f.feature, f.kind, f.path, f.claimed, f.detail, f.since, f.seen, {_LOWEST_JOB}"
+_MOST_ASKED = 1000
 _MOST_KEYS = 50_000  # that are remembered in an order
 _TIES = ("id", "type", "feature", "kind")
 
@@ -119,6 +120,8 @@ class FindingReader:
         known = self._orders.get(anywhere)
         if known is None:
             if anywhere not in self._asked:
+                if len(self._asked) >= _MOST_ASKED:
+                    self._asked.clear()
                 self._asked.add(anywhere)
                 return None
             if wanted.q is None and self._counted(wanted) > _MOST_KEYS:
