@@ -248,7 +248,8 @@ class AssetTable:
             scope = scopes[owner] if owner is not None else none
             after = resolve(case.evidence, self.rules)
             found = compare(case.evidence, self.rules)
-            self._compared(Comparison(case.key, scope, found, after, case.evidence, before is None))
+            owned = before.resolved.owner if before is not None else None
+            self._compared(Comparison(case.key, scope, found, after, case.evidence, before is None, owned))
             if not after.listed and case.evidence.row is None and not any(case.evidence.found):
                 self._delete(case)
                 continue

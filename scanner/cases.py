@@ -28,12 +28,13 @@ class Case(NamedTuple):
     evidence: Evidence
     keys: frozenset[str]
     fresh: bool = False
+    owner: str | None = None
 
 
 class Comparison(NamedTuple):
     """What came of resolving one asset; ``after`` is what the index will hold of it.
 
-    ``fresh``: nothing was known of the asset before.
+    ``fresh``: nothing was known of the asset before, else ``owner`` was its product or video.
     """
 
     key: Key

@@ -95,8 +95,9 @@ class FindingTable:
             comparison = comparison._replace(found=found)
         if comparison.found or not comparison.fresh:  # of an asset that was not there, nothing is stored
             self._pending[comparison.key] = comparison
-        if comparison.key[0] is AssetType.VIDEO_FRAME and comparison.after.owner is not None:
-            self._videos.add(comparison.after.owner)
+        if comparison.key[0] is AssetType.VIDEO_FRAME:
+            owners = (comparison.owner, comparison.after.owner)
+            self._videos.update(owner for owner in owners if owner is not None)
         if len(self._pending) >= _PORTION:
             self.flush()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -122,8 +121,13 @@ def missing(numbers: Sequence[int]) -> str | None:
     gaps = [(left, right) for left, right in pairwise(numbers) if right - left > usual]
     if not gaps:
         return None
-    shown = json.dumps([f"{left + usual} to {right - usual}" for left, right in gaps[:5]])[1:-1].replace(
-        '"', ""
-    )
+    shown = ", ".join(_between(left, right, usual) for left, right in gaps[:5])
     more = f" and {len(gaps) - 5} further gaps" if len(gaps) > 5 else ""
     return f"frames are missing in the middle of the video: {shown}{more}"
+
+
+def _between(left: int, right: int, usual: int) -> str:
+    """The numbers that are missing between two; the two where the usual step leads past the second."""
+    if (right - left) % usual:
+        return f"between {left} and {right}"
+    return f"{left + usual} to {right - usual}"

@@ -69,7 +69,8 @@ class Evidence:
     ``claims`` and ``found`` are indexed by Feature. ``found`` holds candidates in order of preference,
     files of size 0 included; ``claims`` is None for a feature that no row names. ``rivals`` are rows that
     name the same image file, ``shared`` the features whose file another row claims too, ``lent`` those whose
-    claimed file is an asset's that is listed, which this one is not. ``recorded`` are the features that the
+    claimed file is an asset's that is listed, which this one is not. ``strays`` are files that would be this
+    asset's by their names, but not by those of its image: without one they are orphans. ``recorded`` are the features that the
     row's table has a column for.
     """
 
@@ -83,6 +84,7 @@ class Evidence:
     rivals: Sequence[str] = ()
     shared: Sequence[Feature] = ()
     lent: Sequence[Feature] = ()
+    strays: Sequence[str] = ()
     recorded: frozenset[Feature] = frozenset(Feature)
 
 

@@ -336,6 +336,23 @@ def test_steps_as_large_as_most_are_no_gap() -> None:
     assert missing([0, 5, 10, 15]) is None
     assert missing([0, 5, 6, 10, 15]) is None
     assert "20 to 25" in (missing([0, 5, 10, 15, 30]) or "")
+    assert "between 10 and 17" in (missing([0, 5, 10, 17]) or "")
+
+
+def test_a_frame_that_goes_to_another_video_leaves_a_gap_in_the_first(site: Site) -> None:
+    for number in range(1, 7):
+        path = site.image(f"frames/v/{number:06}.jpg")
+        row = {"frame_id": f"v_frame_{number:06}", "video_id": "v", "local_path": str(path)}
+        site.world.insert("video_frames", **row)
+    site.world.insert("videos", video_id="w", title="Another")
+    with site.looked() as (inspection, queries):
+        assert published(queries) == []
+        with closing(sqlite3.connect(site.world.path)) as connection, connection:
+            connection.execute(
+                "UPDATE video_frames SET video_id='w', updated_at=? WHERE frame_id='v_frame_000004'",
+                (datetime.now(UTC).isoformat(),),
+            )
+        reach(inspection, queries, {("v", "image", "suspect")})
 
 
 def test_a_prefix_that_is_not_mounted_is_one_problem(site: Site) -> None:
