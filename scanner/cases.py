@@ -28,7 +28,6 @@ class Case(NamedTuple):
     evidence: Evidence
     keys: frozenset[str]
     fresh: bool = False
-    owner: str | None = None
 
 
 class Comparison(NamedTuple):
@@ -43,3 +42,4 @@ class Comparison(NamedTuple):
     after: Resolved
     evidence: Evidence
     fresh: bool = False
+    owner: str | None = None

@@ -116,9 +116,22 @@ class Gatherer:
             owner,
             names.timestamp if names else None,
             *self._competition((type, id), claims, naming),
+            strays=self._strays((type, id), candidates, found),
             recorded=self.recorded[type],
         )
         return Case((type, id), before, evidence, frozenset(keys))
+
+    def _strays(self, key: Key, candidates: set[str], found: Sequence[Sequence[Found]]) -> Sequence[str]:
+        """Files that their names give to the asset, whose image has other names: kept in case that goes."""
+        if not chosen(found[Feature.IMAGE]):
+            return ()
+        rest = candidates.difference(file.path for file in chain.from_iterable(found))
+        return sorted(
+            path
+            for path in rest
+            if self._tree.state(path) is not None
+            and any(self._places.is_loose(key, feature, path) for feature in ARTIFACTS)
+        )
 
     def _images(
         self, key: Key, claims: tuple[Claim | None, ...], candidates: set[str], naming: Naming

@@ -70,8 +70,8 @@ class Evidence:
     files of size 0 included; ``claims`` is None for a feature that no row names. ``rivals`` are rows that
     name the same image file, ``shared`` the features whose file another row claims too, ``lent`` those whose
     claimed file is an asset's that is listed, which this one is not. ``strays`` are files that would be this
-    asset's by their names, but not by those of its image: without one they are orphans. ``recorded`` are the features that the
-    row's table has a column for.
+    asset's by their names, but not by those of its image: without one they are orphans. ``recorded`` are the
+    features that the row's table has a column for.
     """
 
     type: AssetType
@@ -179,7 +179,7 @@ def resolve(evidence: Evidence, rules: Rules) -> Resolved:
         paths[0],
         paths[1],
         paths[2],
-        tuple([other.path for other in found[Feature.IMAGE] if other is not image]),
+        (*(other.path for other in found[Feature.IMAGE] if other is not image), *evidence.strays),
         image.state.mtime_ns if image else None,
         image_updated,
         max(times, default=None),

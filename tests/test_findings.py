@@ -292,6 +292,19 @@ def test_an_artifact_whose_image_has_another_id_by_its_row_is_no_orphan(site: Si
         reach(inspection, queries, orphans)
 
 
+def test_what_was_not_the_assets_own_is_an_orphan_once_its_image_is_gone(site: Site) -> None:
+    """A row that gives an asset an image elsewhere takes the place of the one that the artifact is for."""
+    row = {"product_id": "p", "local_path": str(site.image("products/q/9.png"))}
+    site.world.insert("product_images", img_id="p_img_0", **row)
+    site.mask("products/p/0/seg.png")
+    with site.looked() as (inspection, queries):
+        assert published(queries) == []
+        with closing(sqlite3.connect(site.world.path)) as connection, connection:
+            connection.execute("DELETE FROM product_images")
+        rest = {("q_img_9", "image", "unrecorded"), ("p_img_0", "segment", "orphan")}
+        reach(inspection, queries, rest)
+
+
 def test_an_artifact_that_an_image_has_is_no_orphan_of_another_row(site: Site) -> None:
     """A row whose image is gone may claim what is another one's: that one would be harmed."""
     site.product_image("0")
