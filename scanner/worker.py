@@ -46,6 +46,8 @@ WAIT_SECONDS = 0.02
 """How long to wait for the listing process within a step."""
 TIMER_SECONDS = 0.1
 """How often passes and sweeps get a turn while there are always events to follow."""
+STORM, LATEST_SWEEP_SECONDS = 1000, 60.0
+"""While so many hints wait no sweep begins, unless it is overdue by so long."""
 FULL_SECONDS = 5.0
 WATCH_AGAIN_SECONDS = 10.0
 NONE: frozenset[str] = frozenset()
@@ -603,6 +605,8 @@ class Worker:
         if self.rescans.due(now):
             self.begin_pass()
             return True
+        if self.dirty.pending > STORM and now < self.sweeper.everything.next_at + LATEST_SWEEP_SECONDS:
+            return False  # directories that change all the time would be listed beside their names
         return self.crawled and self.sweeper.begin(now)
 
     def _go_on_finishing(self, now: float) -> None:
