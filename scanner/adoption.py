@@ -9,11 +9,11 @@ from typing import Any
 
 from scanner.cases import Case
 from scanner.claims import ClaimTable, Key
-from scanner.expectations import OTHER_ID
+from scanner.expectations import OTHER_ID, Expectations
 from scanner.layout import Layout, Placement
 from scanner.pathhash import path_hash
 from scanner.placing import Places, key_of
-from scanner.records import ARTIFACTS
+from scanner.records import ARTIFACTS, AssetType, Feature
 
 
 class Adoption:
@@ -29,6 +29,7 @@ class Adoption:
     ) -> None:
         self._db = connection  # rows are typed where they are unpacked
         self._layout = layout
+        self._expectations = Expectations(connection, layout)
         self._places = places
         self._claims = claims
         self._mark = mark
@@ -56,12 +57,7 @@ class Adoption:
         places = self._places.of(path)
         hashes = {path_hash(path), *(path_hash(place.key) for place in places)}
         by_other_id = {path_hash(OTHER_ID + place.key) for place in places} if path != claimed else set()
-        holders = self._db.execute(
-            "SELECT a.type, a.id, a.listed, c.row IS NOT NULL, 0, hash FROM expected"
-            " JOIN assets a USING(asset) LEFT JOIN claims c ON c.type=a.type AND c.id=a.id"
-            " WHERE hash IN (SELECT value FROM json_each(?))",
-            (json.dumps([*hashes, *by_other_id]),),
-        ).fetchall()
+        holders = self._expecting([*hashes, *by_other_id])
         holders += self._namers_held(path)
         holders += self._told_holders(path, places)
         others = [
@@ -85,6 +81,26 @@ class Adoption:
             self._mark(keys[0], path)
             return True
         return False
+
+    def _expecting(self, hashes: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Assets that look for one of these by the image that they have, or that their row names.
+
+        What one looked for while its image was another is still written where nobody has asked for it since.
+        """
+        rows = self._db.execute(
+            "SELECT a.type, a.id, a.listed, c.row IS NOT NULL, 0, hash, a.image FROM expected"
+            " JOIN assets a USING(asset) LEFT JOIN claims c ON c.type=a.type AND c.id=a.id"
+            " WHERE hash IN (SELECT value FROM json_each(?))",
+            (json.dumps(hashes),),
+        ).fetchall()
+        return [row[:6] for row in rows if self._looks_for((AssetType(row[0]), row[1]), row[6], row[5])]
+
+    def _looks_for(self, key: Key, image: str | None, value: int) -> bool:
+        if image is None:
+            row = self._claims.rows(key[0], [key[1]]).get(key[1])
+            claim = self._claims.located(row)[Feature.IMAGE] if row is not None else None
+            image = claim.path if claim is not None else None
+        return value in self._expectations.written(key, image or "")
 
     def _told_holders(self, path: str, places: Sequence[Placement]) -> list[tuple[Any, ...]]:
         """Assets whose own id the path gives, if their image looks for it there."""

@@ -23,7 +23,7 @@ from scanner.layout import Layout
 from scanner.owners import OwnerTable
 from scanner.pathhash import path_hash
 from scanner.placing import Classifier, Places, key_of
-from scanner.records import AssetType, Feature
+from scanner.records import ARTIFACTS, AssetType, Feature
 from scanner.resolve import CheckState, Outcome, Resolved, Rules, chosen, compare, resolve
 from scanner.tree import State, Tree
 
@@ -306,10 +306,13 @@ class AssetTable:
 
         Returns the paths of those that other rows may claim.
         """
-        was = case.before is not None and case.before.resolved.listed
-        if was == after.listed:
+        before = case.before.resolved if case.before is not None else None
+        if (before is not None and before.listed) == after.listed:
             return []
         paths = [found.path for candidates in case.evidence.found[1:] for found in candidates]
+        if before is not None:  # with another image it had others
+            had = {before.file(feature) for feature in ARTIFACTS}
+            paths.extend(path for path in had.difference(paths) if path is not None)
         hashes: set[int] = set()
         for path in paths:
             for place in self._places.of_artifact(path):

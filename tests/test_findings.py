@@ -305,6 +305,24 @@ def test_what_was_not_the_assets_own_is_an_orphan_once_its_image_is_gone(site: S
         reach(inspection, queries, rest)
 
 
+def test_what_a_row_looked_for_before_its_image_was_found_is_no_longer_its_own(site: Site) -> None:
+    """The row names an image that is not there, beside artifacts that are; its id finds it another one."""
+    gone = str(site.root / "products/q/9.png")
+    site.world.insert("product_images", img_id="p_img_0", product_id="p", local_path=gone)
+    site.mask("products/q/9/seg.png")
+    with site.looked() as (inspection, queries):
+        inspection.worker.settling = Settling(0.0)
+        assert kinds(published(queries)) == {
+            ("p_img_0", "image", "missing"),
+            ("p_img_0", "segment", "orphan"),
+            ("p_img_0", "segment", "unrecorded"),
+        }
+        site.image("products/p/0.png")
+        inspection.worker.dirty.mark("products", "p")
+        rest = {("p_img_0", "image", "misplaced"), ("q_img_9", "segment", "orphan")}
+        reach(inspection, queries, rest)
+
+
 def test_an_artifact_that_an_image_has_is_no_orphan_of_another_row(site: Site) -> None:
     """A row whose image is gone may claim what is another one's: that one would be harmed."""
     site.product_image("0")
