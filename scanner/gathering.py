@@ -116,7 +116,7 @@ class Gatherer:
             owner,
             names.timestamp if names else None,
             *self._competition((type, id), claims, naming),
-            strays=self._strays((type, id), candidates, found),
+            strays=self._strays((type, id), candidates | _artifacts_of(before), found),
             recorded=self.recorded[type],
         )
         return Case((type, id), before, evidence, frozenset(keys))
@@ -262,3 +262,11 @@ def _candidates(marked: set[str], before: Record | None, claims: tuple[Claim | N
 
 def _outcome(detail: tuple[int, int] | None, path: str) -> int:
     return detail[1] if detail is not None and detail[0] == path_hash(path) else Outcome.NONE
+
+
+def _artifacts_of(before: Record | None) -> set[str]:
+    """The artifacts that an asset had."""
+    if before is None:
+        return set()
+    files = (before.resolved.file(feature) for feature in ARTIFACTS)
+    return {path for path in files if path is not None}
