@@ -10,10 +10,11 @@ from scanner.index import Index
 
 STEP_SECONDS = 0.02
 SLICE = 200
-"""How many rows a slice should take in hand: each is a transaction of its own, of a few milliseconds."""
+"""How many rows a slice should take in hand: a few milliseconds."""
 
 Slices = Iterator[None]
-"""Does a slice of the work with every ``next``, inside a transaction; ends when there is no more."""
+"""Does a slice of the work with every ``next``, inside a transaction that others may share; ends when there
+is no more."""
 
 
 Work = Callable[[], Slices]
@@ -39,14 +40,23 @@ class Backlog:
 
         Raises :class:`scanner.exceptions.IndexFull`; the work that it came of begins anew with the next call.
         """
-        end = time.monotonic() + STEP_SECONDS
+        if not self._waiting:
+            return False
+        done: list[Work] = []
+        try:
+            with self._index.transaction():
+                self._go_on(time.monotonic() + STEP_SECONDS, done)
+        except BaseException:
+            self._current = None
+            self._waiting.extendleft(reversed(done))
+            raise
+        return bool(self._waiting)
+
+    def _go_on(self, end: float, done: list[Work]) -> None:
         while self._waiting and time.monotonic() < end:
             slices = self._current or self._waiting[0]()
             self._current = None
-            with self._index.transaction():
-                ended = next(slices, self) is self
-            if ended:
-                self._waiting.popleft()
+            if next(slices, self) is self:
+                done.append(self._waiting.popleft())
             else:
                 self._current = slices
-        return bool(self._waiting)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 
 from scanner.families import Families
 from scanner.listing import Lister
-from scanner.listpool import BATCH, ListingProcess, Seen
+from scanner.listpool import BATCH, ListingPool, Seen
 from scanner.worklist import Task, Worklist
 
 MANY = 100
 """From how many waiting directories on the process is worth its start."""
+PROCESSES = 2
+"""How many processes list: a pass over what is unchanged is little else."""
 Known = tuple[str, int, int, int]
 """A directory of the index: path, mtime_ns, inode, fingerprint."""
 
@@ -31,7 +33,7 @@ class Crawl:
         self._portion: list[Known] = []
         self._about: dict[str, tuple[int, int]] = {}
         self._families = Families()
-        self.process = ListingProcess(lister)
+        self.process = ListingPool(lister, PROCESSES)
 
     def __len__(self) -> int:
         """How many directories are known to have to be listed, or are on their way."""

@@ -55,20 +55,16 @@ class FrameGaps:
             self._backlog.add(partial(self._look, video))
 
     def _look(self, video: str) -> Slices:
+        started = time.monotonic()
         seconds = 0.0
         numbers: set[int] = set()
-        frames = self._frames(video)
-        more = True
-        while more:
-            started = time.monotonic()
-            part = next(frames, None)
-            if part is None:
-                self._tell(video, missing(sorted(numbers)))
-                more = False
-            else:
-                numbers.update(part)
+        for part in self._frames(video):
+            numbers.update(part)
             seconds += time.monotonic() - started
             yield
+            started = time.monotonic()
+        self._tell(video, missing(sorted(numbers)))
+        seconds += time.monotonic() - started
         self._rest[video] = time.monotonic() + PAUSE_FACTOR * seconds
 
     def _tell(self, video: str, detail: str | None) -> None:
@@ -88,13 +84,16 @@ class FrameGaps:
 
     def _frames(self, video: str) -> Iterator[list[int]]:
         """The numbers of the frames that are there, in parts."""
-        last = ""
-        while rows := self._db.execute(
-            "SELECT id, image FROM assets WHERE type=1 AND owner=? AND listed AND id>? ORDER BY id LIMIT ?",
-            (video, last, _SLICE),
-        ).fetchall():
+        last, more = "", True
+        while more:
+            rows = self._db.execute(
+                "SELECT id, image FROM assets"
+                " WHERE type=1 AND owner=? AND listed AND id>? ORDER BY id LIMIT ?",
+                (video, last, _SLICE),
+            ).fetchall()
             yield [number for _, image in rows if (number := self._number(image)) is not None]
-            last = rows[-1][0]
+            more = len(rows) == _SLICE
+            last = rows[-1][0] if rows else last
 
     def _number(self, image: str) -> int | None:
         names = self._index.layout.image_names(_TYPE, image)

@@ -20,7 +20,8 @@ class Root:
     """One root; ``device`` and ``inode`` are those it was last believed with, None if it never was.
 
     ``by_pattern`` says that a pattern names it (otherwise only claims do). ``reason`` is None while it is
-    available. ``flat`` is the data root where only files directly in it are claimed.
+    available. ``flat`` is the data root where only files directly in it are claimed. ``telling``: its file
+    system tells of changes, so what lies on the same device need not be asked.
     """
 
     path: str
@@ -29,6 +30,7 @@ class Root:
     device: int | None = None
     inode: int | None = None
     reason: str | None = None
+    telling: bool = False
 
     @property
     def available(self) -> bool:

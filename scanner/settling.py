@@ -8,7 +8,7 @@ beyond that.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from scanner.records import Entry
 from scanner.tree import join, split
@@ -62,6 +62,15 @@ class Settling:
         names.discard(name)
         if not names:
             del self._names[directory]
+
+    def looked_at(self, directory: str, names: Collection[str] | None, held: Collection[str]) -> None:
+        """A directory, or some names in it, were looked at, and only these paths are held back now: any
+        other is gone, or is again as it was before."""
+        known = self._names.get(directory, set())
+        for name in [name for name in known if names is None or name in names]:
+            path = join(directory, name)
+            if path not in held:
+                self.drop(path)
 
     def drop_directory(self, directory: str) -> None:
         """The directory is gone, and no look at it will tell of its files any more."""

@@ -122,14 +122,15 @@ class DirectoryWatcher:
             with self._map_lock:
                 self._registry.forget("")
 
-    def add(self, directory: str) -> bool:
+    def add(self, directory: str, *, telling: bool = False) -> bool:
         """Watch a directory, before it is listed; True if it is watched from now on.
 
         Call it before every listing: it is cheap, and it notices that the path leads to another inode.
-        False says that the directory is polled, or not there.
+        False says that the directory is polled, or not there. ``telling``: its file system is taken for one
+        that tells of changes, and is not asked.
         """
         with self._operations:
-            silent = self._silence(directory)
+            silent = POLLING if self._mode == "polling" else None if telling else self._silence(directory)
             if silent is not None:
                 with self._map_lock:
                     unused = self._registry.poll(directory, silent, silent=True)

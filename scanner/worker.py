@@ -302,9 +302,9 @@ class Worker:
         if directory in self._large:
             self._look_at_whole(task)
             return None
-        watched = self.watcher.watches(directory)
+        watched = self.crawled and self.watcher.watches(directory)
         if not (known and watched):
-            self.watcher.add(directory)
+            self.watcher.add(directory, telling=root.telling)
         return task if watched or task.found else task._replace(told=True)
 
     def _apply_seen(self, seen: Sequence[Seen]) -> None:
@@ -409,6 +409,7 @@ class Worker:
         """Make the index agree with a look; ``together`` come next and need no push."""
         if _elsewhere(root, look):
             return
+        self._watch_as_is(root, look)
         checked = self._is_check(task)
         if isinstance(look, Gone):
             self._gone(look.directory, checked=checked)
@@ -427,6 +428,15 @@ class Worker:
             self._suspect(changes)
         deeper = task.recursive or not (portion or look.names is None)
         self._after(task, changes, look, checked=checked, deeper=deeper, together=together)
+
+    def _watch_as_is(self, root: Root, look: Look) -> None:
+        """A root's file system was asked whether it tells of changes; what is mounted below it was not."""
+        if not isinstance(look, Listing) or look.names is not None:
+            return
+        if look.directory == root.path:
+            root.telling = self.watcher.watches(root.path)
+        elif look.device != root.device and root.telling:
+            self.watcher.add(look.directory)
 
     def _turns_out_large(self, task: Task, look: Listing) -> bool:
         """Whether a listing is too much for one step, and is left to be followed in portions."""
@@ -484,9 +494,8 @@ class Worker:
         directory = task.directory
         for gone in changes.gone_directories:
             self._forget(gone)
-        for name in look.names or ():
-            if name not in look.files:
-                self.settling.drop(join(directory, name))
+        if len(self.settling):
+            self.settling.looked_at(directory, look.names, {path for path, _ in changes.held})
         known = set(changes.new_directories)
         if deeper:
             for name in look.directories:

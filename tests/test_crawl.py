@@ -43,7 +43,7 @@ def crawl(tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -
     for name in ("0", "1"):
         (tmp_path / "frames" / "v" / name).mkdir(parents=True)
         (tmp_path / "frames" / "v" / f"{name}.jpg").write_bytes(b"x")
-    monkeypatch.setattr(crawling, "ListingProcess", Delayed)
+    monkeypatch.setattr(crawling, "ListingPool", lambda lister, size: Delayed(lister))
     lister = Lister(str(tmp_path), [])
     lister.use_roots(["frames"])
     made = Crawl(lister, prepared)

@@ -129,7 +129,7 @@ def test_whatever_happens_while_listings_are_on_their_way(
         tree.perform(operation)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(crawl, "ListingProcess", Delayed)
+            patch.setattr(crawl, "ListingPool", lambda lister, size: Delayed(lister))
             patch.setattr(worker, "STEP_SECONDS", 0.002)
             with running(tree.data, tree.state, **NEVER) as working:
                 agree(working, tree.data)
@@ -163,7 +163,7 @@ def one_step(working: Worker, tree: World, what: Any) -> None:
 @pytest.fixture
 def delayed(world: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """A worker at rest over the world, whose listing process answers when it is allowed to."""
-    monkeypatch.setattr(crawl, "ListingProcess", Delayed)
+    monkeypatch.setattr(crawl, "ListingPool", lambda lister, size: Delayed(lister))
     monkeypatch.setattr(worker, "STEP_SECONDS", 0.002)
     with running(*world, **NEVER) as working:
         agree(working, world[0])
@@ -292,7 +292,7 @@ def test_a_young_file_of_a_directory_that_is_gone_does_not_wait_for_ever(
 def test_a_process_that_is_killed_again_and_again_costs_nothing_but_time(world: tuple[Path, Path]) -> None:
     data, state = world
     with running(data, state, **NEVER) as working:
-        for round in range(listpool.RESTARTS + 1):
+        for round in range(crawl.PROCESSES * listpool.RESTARTS + 1):
             (data / "frames" / "v1" / f"{round:06}x.jpg").write_bytes(b"x")
             working.begin_pass()
             working.crawl.send()

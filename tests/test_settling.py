@@ -69,3 +69,15 @@ def test_what_was_held_in_a_directory_that_is_gone_is_held_no_more() -> None:
     settling.drop_directory("a")
     assert settling.paths() == {"ab/x", "x"}
     assert settling.due(2.0) == {"ab": {"x": None}, "": {"x": None}}
+
+
+def test_a_file_that_is_again_as_it_was_is_not_waited_for() -> None:
+    """Whoever compared it with what is known had no reason to ask about it."""
+    settling = Settling()
+    assert holds(settling, entry(), 0.0)
+    settling.looked_at("v", {"y.jpg"}, ())
+    settling.looked_at("w", None, ())
+    settling.looked_at("v", {"x.jpg"}, {"v/x.jpg"})
+    assert settling.paths() == {"v/x.jpg"}
+    settling.looked_at("v", None, ())
+    assert not len(settling)
