@@ -2,7 +2,7 @@
 
     python -m benchmarks.idle --directories 200000 --seconds 120
 
-makes so many directories with one image each, waits until all is indexed and at rest, and then only reads the
+makes so many frames with a folder each, waits until all is indexed and at rest, and then only reads the
 scanner's CPU time and memory. Sweeps go on meanwhile; how long one takes is measured by the same code apart.
 """
 
@@ -19,6 +19,7 @@ from benchmarks.sidecar import Sidecar, resources, until
 from scanner.sweep import changed_directories, stat_below
 
 CPU_PERCENT = 2.0
+FRAMES = 500
 
 
 def main() -> int:
@@ -48,13 +49,15 @@ def main() -> int:
 
 
 def make(data: Path, count: int) -> None:
-    """So many videos of one image."""
+    """So many frames, 500 a video, each with a folder for its artifacts that holds a mask."""
     for number in range(count):
-        place = data / "frames" / f"v{number:06}"
-        place.mkdir(parents=True)
-        descriptor = os.open(place / "000001.jpg", os.O_CREAT | os.O_WRONLY)
-        os.write(descriptor, b"x")
-        os.close(descriptor)
+        video = data / "frames" / f"v{number // FRAMES:06}"
+        artifacts = video / f"{number % FRAMES:06}"
+        artifacts.mkdir(parents=True)
+        for file in (video / f"{number % FRAMES:06}.jpg", artifacts / "seg.png"):
+            descriptor = os.open(file, os.O_CREAT | os.O_WRONLY)
+            os.write(descriptor, b"x")
+            os.close(descriptor)
 
 
 def time_sweep(data: Path) -> float:
