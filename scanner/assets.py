@@ -22,6 +22,7 @@ from scanner.gathering import Gatherer, names_source
 from scanner.layout import Layout
 from scanner.owners import OwnerTable
 from scanner.pathhash import path_hash
+from scanner.pattern import is_exact
 from scanner.placing import Classifier, Places, key_of
 from scanner.records import ARTIFACTS, AssetType, Feature
 from scanner.resolve import CheckState, Outcome, Resolved, Rules, chosen, compare, resolve
@@ -107,7 +108,7 @@ class AssetTable:
             self._give_up([fresh])
 
     def mark_new_files(self, files: Mapping[str, State | None]) -> None:
-        """Mark every asset that the files of a directory concern of which nothing was known before."""
+        """As :meth:`mark_files`, for files of which most were not known before."""
         offer, classify = self._fresh.offer, self._classify
         self.mark_files(
             [path for path, state in files.items() if state is None or not offer(path, state, classify)]
@@ -217,11 +218,24 @@ class AssetTable:
             row = rows.get(asset.key[1])
             claims = NO_CLAIMS if row is None else self._claims.located(row)
             evidence = evidence_of(asset, row, claims, naming, self.recorded[type])
-            if evidence is None or asset.key[1] in known or asset.key in self._marked:
+            told = asset.key[1] in known or asset.key in self._marked or self._may_have_more(asset)
+            if evidence is None or told:
                 given_up.append(asset)
             else:
                 cases.append(Case(asset.key, None, evidence, frozenset(), True))
         return cases
+
+    def _may_have_more(self, asset: FreshAsset) -> bool:
+        """Whether files of the asset have been there before: one that a row gives another id may use them."""
+        if not self._claims.any:
+            return False
+        for key, feature in asset.keys.items():
+            piece = asset.pieces[feature]
+            if piece is not None and piece.key == key:
+                continue
+            if not is_exact(key) or self._tree.state(key) is not None:
+                return True
+        return False
 
     def _known(self, type: AssetType, ids: Sequence[str]) -> set[str]:
         rows = self._db.execute(

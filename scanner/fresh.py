@@ -1,4 +1,4 @@
-"""Assets that a first look shows whole: the mass of what a crawl or a new video brings.
+"""Assets that a first look shows whole: the mass of what a crawl, a storm or a new video brings.
 
 Where the patterns alone say what each file is, and nothing in the index or the database says otherwise,
 an asset needs no search for candidates: its files are exactly those that were met. Everything else is left
@@ -49,7 +49,7 @@ Naming = Mapping[str, list[tuple[AssetType, str, Feature]]]
 
 
 class FreshAssets:
-    """Collects the files of directories that were read for the first time, by the asset they make.
+    """Collects files that are new, by the asset they make.
 
     Only for types whose artifacts tell their asset (:attr:`scanner.layout.Layout.telling`): then a file of
     the asset that was met before has left an asset of that id in the index, and what lies where an image

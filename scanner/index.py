@@ -279,7 +279,7 @@ class Index:
         for key, change in changes.census.items():
             self.census[key] += change
         self._changed = True
-        if changes.fresh:
+        if changes.files_change > 0:
             self.assets.mark_new_files(changes.files)
         else:
             self.assets.mark_files(changes.files)

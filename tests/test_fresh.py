@@ -300,6 +300,24 @@ def test_the_fast_way_gives_what_the_general_one_gives(script: Script) -> None:
     assert play(script, lambda index: None) == play(script, slowly)
 
 
+def test_an_image_that_comes_later_finds_an_artifact_that_a_row_of_another_id_uses() -> None:
+    """The artifact has left no asset of the id that its path tells: the one of the row has it."""
+    row = AssetRow(AssetType.VIDEO_FRAME, "another", local_path="frames/1/2.jpg")
+    script = Script(
+        LAYOUTS["default"],
+        True,
+        {"frames/1/2.jpg": (5, 1), "frames/1/2/seg.png": (5, 1), "frames/1/9.jpg": (5, 1)},
+        [(0, Rows(Table.VIDEO_FRAMES, [row]))],
+        [],
+        [[Edit("frames/1/2.png", 5, 2, whole=False)]],
+    )
+    found = play(script, lambda index: None)
+    assert found == play(script, slowly)
+    assert [(asset[2], asset[5]) for asset in found[0]["assets"] if asset[2] == "1_frame_2"] == [
+        ("1_frame_2", 1)
+    ]
+
+
 @settings(max_examples=EXAMPLES)
 @given(scripts())
 def test_paths_that_tell_their_asset_need_nobody_who_looks_for_them(script: Script) -> None:
