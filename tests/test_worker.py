@@ -28,7 +28,7 @@ from scanner.rows import Rows, Table
 from scanner.worker import Worker
 from scanner.worklist import Task
 
-SEQUENCES = int(os.environ.get("WORKER_SEQUENCES", "60"))
+SEQUENCES = int(os.environ.get("WORKER_SEQUENCES", "200"))
 
 
 PLACES = ["frames/a", "frames/b", "frames/a/c", "products/p", "frames", "products/.hidden"]
