@@ -71,7 +71,13 @@ class Queries:
     """
 
     def __init__(self, path: str, config: Config) -> None:
-        self._db: Any = schema.open_reader(path)  # rows are typed where they are unpacked
+        self._config = config
+        self._open(path)
+
+    def _open(self, path: str) -> None:
+        db, config = schema.open_reader(path), self._config
+        self._path = path
+        self._db: Any = db  # rows are typed where they are unpacked
         prepare(self._db)
         local = not config.database.url
         self._jobs = JobReader(self._db, local)
@@ -85,6 +91,13 @@ class Queries:
         self._logged = False
         self._known: dict[Hashable, Any] = {}
         self._found: dict[Hashable, array[int]] = {}
+
+    def follow(self, path: str) -> None:
+        """Read from this file from now on; nothing changes where it cannot be opened."""
+        if path != self._path:
+            before = self._db
+            self._open(path)
+            before.close()
 
     def close(self) -> None:
         """Close the connection."""

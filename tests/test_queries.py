@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from scanner.config import Config
@@ -599,6 +600,22 @@ def test_the_revision_changes_with_the_index_alone(world: World) -> None:
     world.files("frames/v/1.jpg", seconds=2)
     assert world.queries.revision() != after
     assert world.queries.revision() == world.queries.revision()
+
+
+def test_another_index_can_be_followed(world: World, tmp_path: Path) -> None:
+    """Nothing of the first is remembered; one that is not there changes nothing."""
+    world.files("frames/v/1.jpg")
+    assert ids(world.queries.frames("j", "v", page("ts"))) == ["v_frame_1"]
+    with pytest.raises(apsw.CantOpenError):
+        world.queries.follow(str(tmp_path / "missing.db"))
+    assert ids(world.queries.frames("j", "v", page("ts"))) == ["v_frame_1"]
+    (tmp_path / "other").mkdir()
+    other = World(tmp_path / "other", database=True)
+    other.rows(Table.JOBS, JobRow("j", None))
+    world.queries.follow(other.index.path)
+    assert world.queries.frames("j", "v", page("ts")) is None
+    assert world.queries.revision() == other.queries.revision()
+    other.close()
 
 
 @pytest.mark.parametrize(

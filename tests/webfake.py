@@ -33,6 +33,7 @@ from scanner.records import (
 )
 from web.app import Application, make_app
 from web.context import Context
+from web.health import EMPTY
 from web.server import Server
 
 NOON_US = 1755934000_999_999  # 2025-08-23T14:26:40.999999+07:00
@@ -263,30 +264,10 @@ class FakeHealth:
             "status": "ok",
             "ready": self.is_ready,
             "version": "0",
-            "problems": [],
-            "index": {"files": 3, "assets": 2, "version": 1},
             "pending": {"paths": 0, "validations": 0},
+            **EMPTY,
             "roots": [{"path": "/data/frames", "available": True, "watcher": "inotify", "directories": 2}],
             "scan": {"last_completed_at": NOON, "seconds": 0.5, "files": 3},
-            "database": {"configured": False, "reachable": False, "last_sync_at": None, "error": None},
-            "watching": {
-                "watched": 2,
-                "polled": 0,
-                "needed": 2,
-                "allowed": None,
-                "overflows": 0,
-                "last_overflow_at": None,
-                "missed": 0,
-            },
-            "queues": {
-                "dirty_directories": 0,
-                "directories_to_list": 0,
-                "settling_files": 0,
-                "database_batches": 0,
-            },
-            "skipped_names": 0,
-            "unmatched_files": 0,
-            "volume": {"free_bytes": 1, "free_inodes": None},
         }
 
 

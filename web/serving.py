@@ -12,7 +12,6 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -32,9 +31,6 @@ from web.server import Server, bind
 from web.stopping import StopSignals, end_of_input
 from web.supervisor import Child, Supervisor
 
-if TYPE_CHECKING:
-    from web.context import QueriesLike
-
 LOG = logging.getLogger(__name__)
 DRAIN_SECONDS = 1.5
 REOPEN_SECONDS = 0.2
@@ -44,37 +40,6 @@ CANNOT_START = 2
 
 class CannotStart(Exception):  # noqa: N818 - a state, told in one line
     """The server cannot be started; the text is one line that says what and where."""
-
-
-class LiveQueries:
-    """Queries over the index file that the scanner writes now; another one is taken up when it is named."""
-
-    def __init__(self, path: str, config: Config) -> None:
-        self._config = config
-        self._path = path
-        self._queries = Queries(path, config)
-
-    def follow(self, path: str) -> None:
-        """Read from this file from now on."""
-        if path != self._path:
-            fresh = Queries(path, self._config)
-            self._queries.close()
-            self._path, self._queries = path, fresh
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._queries.close()
-
-    def prepare(self) -> bool:
-        """See :meth:`scanner.queries.Queries.prepare`."""
-        return self._queries.prepare()
-
-    def revision(self) -> int:
-        """That of the file that is read now, for those who keep hold of this method, too."""
-        return self._queries.revision()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._queries, name)
 
 
 def serve(config: Config) -> int:
@@ -132,7 +97,7 @@ async def serving(
     config: Config, directory: Path, index: str, board: Board, sockets: list[socket.socket]
 ) -> AsyncIterator[None]:
     """Inside, requests are answered; leaving it drains those that are open."""
-    queries = LiveQueries(index, config)
+    queries = Queries(index, config)
     scanner_lookup = ScannerLookup(directory) if config.database.url else None
     metrics = _metrics(config, directory, board)
     server = Server(make_app(_context(config, queries, board, scanner_lookup or no_lookup, metrics)))
@@ -157,9 +122,7 @@ def _metrics(config: Config, directory: Path, board: Board) -> Metrics:
     return Metrics(board, version("artifact-sidecar"), directory if config.web.processes > 1 else None)
 
 
-def _context(
-    config: Config, queries: QueriesLike | Any, board: Board, lookup: Lookup, metrics: Metrics
-) -> Context:
+def _context(config: Config, queries: Queries, board: Board, lookup: Lookup, metrics: Metrics) -> Context:
     web = config.web
     release = version("artifact-sidecar")
     return Context(
@@ -180,7 +143,7 @@ def _context(
     )
 
 
-async def _follow(queries: LiveQueries, board: Board) -> None:
+async def _follow(queries: Queries, board: Board) -> None:
     """A scanner that could not take the index over has begun another file: read from that one."""
     refused: str | None = None
     while True:
@@ -196,7 +159,7 @@ async def _follow(queries: LiveQueries, board: Board) -> None:
             refused = path
 
 
-async def _prepare(queries: LiveQueries) -> None:
+async def _prepare(queries: Queries) -> None:
     """Do what makes later answers faster, in portions that no request has to wait for."""
     while True:
         await asyncio.sleep(PREPARE_SECONDS)
