@@ -38,6 +38,7 @@ class ClaimTable:
         self._naming = Naming()
         self._digests = {type: Digests() for type in AssetType}
         self._seen: dict[AssetType, _Seen] = {}
+        self._ended: dict[AssetType, _Seen] = {}  # within this transaction
         self._stale = 0
         self._witnesses: dict[str, int] = {}
         self.folders: set[str] = set()
@@ -125,10 +126,16 @@ class ClaimTable:
         self._digests[type].put(keys[unlike], digests[unlike])
         return changed
 
+    def begin(self) -> None:
+        """A transaction begins: what the one before has done stands."""
+        self._ended.clear()
+
     def forget(self) -> None:
-        """A transaction was rolled back: what was remembered of rows may never have been written."""
+        """A transaction was rolled back: what was remembered of rows may never have been written, and a full
+        comparison that ended in it ends once more."""
         for digests in self._digests.values():
             digests.forget()
+        self._seen.update(self._ended)
 
     def begin_full(self, type: AssetType) -> None:
         """From now on note which rows are seen, until :meth:`end_full`."""
@@ -146,6 +153,7 @@ class ClaimTable:
         seen = self._seen.pop(type, None)
         if seen is None:
             return []
+        self._ended[type] = seen
         known = seen.known()
         if len(known) == self._count(type):
             return []

@@ -142,8 +142,8 @@ class Index:
     def transaction(self) -> Iterator[None]:
         """Everything inside becomes visible to readers at once, with the assets that it concerns resolved."""
         files, unmatched, census = self.files, self.unmatched, self.census.copy()
-        self._changed = self.mirror.changed = self.owners.changed = False
-        self.mirror.unmatched_change = 0
+        self._changed = self.owners.changed = False
+        self.mirror.begin()
         try:
             self.db.execute("BEGIN IMMEDIATE")
             yield
@@ -318,6 +318,7 @@ class Index:
         self.files, self.unmatched, self.census = files, unmatched, census
         self.totals = self._count_totals()
         self.claims.forget()
+        self.mirror.forget()
         self.assets.forget()
         self.findings.forget()
         self.owners.forget_cache()

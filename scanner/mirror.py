@@ -45,9 +45,21 @@ class Mirror:
         self._owners = owners
         self._assets = assets
         self._seen: dict[Table, set[tuple[str, ...]]] = {}
+        self._ended: dict[Table, set[tuple[str, ...]]] = {}  # within this transaction
         self.crawled = False
         self.unmatched_change = 0
         self.changed = False
+
+    def begin(self) -> None:
+        """A transaction begins: what the one before has done stands."""
+        self.changed = False
+        self.unmatched_change = 0
+        self._ended.clear()
+        self._claims.begin()
+
+    def forget(self) -> None:
+        """A transaction was rolled back: a full comparison that ended in it ends once more."""
+        self._seen.update(self._ended)
 
     def put(self, item: SinkItem) -> None:
         """Apply one item of a poll."""
@@ -153,6 +165,7 @@ class Mirror:
         seen = self._seen.pop(table, None)
         if seen is None:
             return
+        self._ended[table] = seen
         gone = self._owners.all_keys(_KEY_TABLES[table]) - seen
         if not gone:
             return
