@@ -270,13 +270,13 @@ class Verifier:
         recorded = dict(self._index.assets.recorded)
         if recorded == self._recorded:
             return
-        self._recorded = recorded
         known = self._index.recorded()
         if known != recorded:
             with self._index.transaction():
                 self._index.set_recorded(recorded)
             if known is not None:
                 self.backlog.add(self._mark_recorded)
+        self._recorded = recorded
 
     def _mark_recorded(self) -> Slices:
         """Resolve every asset again that has a row."""
@@ -293,6 +293,7 @@ class Verifier:
         """Let readers know when everything was last looked at."""
         if self._passed_ns == self._worker.last_pass_ns or self._worker.last_pass_ns is None:
             return
-        self._passed_ns = self._worker.last_pass_ns
+        passed_ns = self._worker.last_pass_ns
         with self._index.transaction():
-            self._index.set_meta("last_pass", self._passed_ns // 1000)
+            self._index.set_meta("last_pass", passed_ns // 1000)
+        self._passed_ns = passed_ns

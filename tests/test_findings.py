@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import apsw
 import pytest
 from PIL import Image
 
@@ -521,3 +522,37 @@ def test_findings_are_filtered_sorted_and_paged(site: Site) -> None:
         assert ids(ORDER, asset_type=AssetType.VIDEO_FRAME) == ([], 0)
         assert ids(ORDER, q="P/B/SEG") == (["b"], 1)
         assert ids(ORDER, q="img_d") == (["d"], 1)
+
+
+# --- where there is no room -----------------------------------------------------------------------------
+
+
+def test_what_could_not_be_noted_for_want_of_room_is_noted_later(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column that has come or gone, and a pass that has ended: else either would be known to nobody."""
+    with site.looked() as (inspection, _):
+        index, worker, verifier = inspection.index, inspection.worker, inspection.verifier
+        write, full = index.set_meta, [True]
+
+        def set_meta(key: str, value: int | str) -> None:
+            if full[0]:
+                raise apsw.FullError("no room")
+            write(key, value)
+
+        monkeypatch.setattr(index, "set_meta", set_meta)
+        for lost, change in (
+            (index.recorded, lambda: index.assets.recorded.update({AssetType.VIDEO_FRAME: frozenset()})),
+            (lambda: index.meta("last_pass"), lambda: setattr(worker, "last_pass_ns", 7_000)),
+        ):
+            before, full[0] = lost(), True
+            change()
+            verifier._at = 0.0
+            verifier.step()
+            assert (worker.full, lost()) == ("no room", before)
+            worker.full, full[0], verifier._at = None, False, 0.0
+            verifier.step()
+            assert worker.full is None
+            assert lost() != before
+        assert index.recorded() == index.assets.recorded
+        assert index.meta("last_pass") == 7
