@@ -31,10 +31,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from benchmarks.beside import bare, beside
 from benchmarks.largeworld import JOB, Size, make_world, storm_arguments
 from benchmarks.load import Connection, Latency, at_rate, peak
 from benchmarks.realworld import make_real_world
-from benchmarks.servers import Sidecar, bare, beside, cpu_seconds, get
+from benchmarks.sidecar import UNDISTURBED, Sidecar, cpu_seconds, get
 from benchmarks.targets import HAS, distinct, endpoints, mixed, polling
 
 SECONDS = 1.0  # of each of the two measurements of a rate
@@ -138,7 +139,7 @@ def measure_repeated(bench: Bench) -> None:
 def measure_changing(bench: Bench) -> None:
     """Status and summary while files change; the yardstick meanwhile too."""
     title("while 500 files a second change (the bare handler meanwhile)")
-    with beside(*storm_arguments(bench.sidecar.base / "data", 500)):
+    with beside(*storm_arguments(bench.sidecar.root, 500)):
         time.sleep(2)
         for target in list(polling())[:2]:
             before = bench.sidecar.health()["index"]["version"]
@@ -199,13 +200,9 @@ def measure_search(bench: Bench) -> None:
 def touched(bench: Bench) -> Iterator[None]:
     """A file has changed, and the index with it."""
     before = bench.sidecar.health()["index"]["version"]
-    path = bench.sidecar.base / "data" / "products" / "p_00000" / "0.jpg"
+    path = bench.sidecar.root / "products" / "p_00000" / "0.jpg"
     path.write_bytes(b"x")
-    deadline = time.monotonic() + 20
-    while bench.sidecar.health()["index"]["version"] == before:
-        if time.monotonic() > deadline:
-            raise TimeoutError("a change does not arrive")
-        time.sleep(0.01)
+    bench.sidecar.until(lambda: bench.sidecar.health()["index"]["version"] != before, 20)
     bench.sidecar.settled()
     yield
 
@@ -241,7 +238,7 @@ def measure_latency(bench: Bench) -> None:
     time.sleep(0.5)
     _latency("full reconciliation", at_rate(bench.port, targets[20_000:], rate, 6), idle)
     bench.sidecar.ready()
-    with beside(*storm_arguments(bench.sidecar.base / "data", 500)):
+    with beside(*storm_arguments(bench.sidecar.root, 500)):
         time.sleep(1)
         _latency("500 files a second change", at_rate(bench.port, targets[40_000:], rate, 6), idle)
     bench.sidecar.settled()
@@ -251,13 +248,12 @@ def measure_checks(base: Path) -> None:
     """The same during content checks, over files that have content."""
     size = make_real_world(base)
     targets = mixed(size, 60_000)
-    with Sidecar(base, {"SIDECAR_VERIFY__CONTENT": "false"}) as sidecar:
+    with Sidecar(base, UNDISTURBED) as sidecar:
         sidecar.ready()
         rate = peak(sidecar.port, targets, 4 * SECONDS) / 5
         idle = at_rate(sidecar.port, targets, rate, 6)
-    with Sidecar(base, {"SIDECAR_VERIFY__CONTENT": "true"}) as sidecar:
-        while get(sidecar.port, "/readyz")[0] != 200:
-            time.sleep(0.01)
+    with Sidecar(base, {**UNDISTURBED, "SIDECAR_VERIFY__CONTENT": "true"}) as sidecar:
+        sidecar.complete()
         checking = at_rate(sidecar.port, targets, rate, 6)
         left = sidecar.health()["pending"]["validations"]
     _latency(f"content checks ({left} files left)", checking, idle)
@@ -272,7 +268,7 @@ def _latency(name: str, latency: Latency, idle: Latency) -> None:
 def measure_processes(base: Path, size: Size, one: float) -> None:
     """A second web process."""
     title("a second web process, all endpoints mixed")
-    with Sidecar(base, {"SIDECAR_WEB__PROCESSES": 2}) as sidecar:
+    with Sidecar(base, {**UNDISTURBED, "SIDECAR_WEB__PROCESSES": 2}) as sidecar:
         sidecar.ready()
         targets = mixed(size, 60_000)
         peak(sidecar.port, targets, 4 * SECONDS, connections=32)
@@ -306,7 +302,7 @@ def run(base: Path, real: Path, scale: float, parts: tuple[str, ...]) -> None:
     size = make_world(base, scale)
     print(f"{size.videos} videos, {size.products} products, {size.assets} assets", flush=True)
     one = 0.0
-    with Sidecar(base) as sidecar, bare() as yardstick:
+    with Sidecar(base, UNDISTURBED) as sidecar, bare() as yardstick:
         line(
             "first answer",
             f"{sidecar.first_answer:6.2f} s",

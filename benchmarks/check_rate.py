@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import selectors
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,8 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scanner.checkpool import CheckPool
 from scanner.checks import check
@@ -58,7 +55,7 @@ def _written(root: Path, name: str, count: int, write: Callable[[Path, int], Non
 def _task(root: Path, path: Path, feature: Feature, image: Path | None = None) -> Task:
     identity = Identity.of(image.stat()) if image else None
     listed = Identity.of(path.stat())
-    return Task(str(path), path.name, feature, listed, image and str(image), identity, str(root))
+    return Task(str(path), path.name, feature, listed, str(image) if image else None, identity, str(root))
 
 
 def _photo(path: Path, seed: int, size: tuple[int, int]) -> None:

@@ -22,17 +22,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hostile
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-import hostile  # noqa: E402
-
-from scanner.checkpool import CheckPool  # noqa: E402
-from scanner.config import VerifyConfig  # noqa: E402
-from scanner.records import Feature  # noqa: E402
-from scanner.verdicts import Identity, Task, Verdict  # noqa: E402
+from scanner.checkpool import CheckPool
+from scanner.config import VerifyConfig
+from scanner.records import Feature
+from scanner.verdicts import Identity, Task, Verdict
 
 _ABSURD = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**62, 2**64 - 1)
 _FAILURES = ("the process that", "took longer than", "the check itself", "no checking process")

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.sidecar import Sidecar, resources, until
+from benchmarks.sidecar import Sidecar, cpu_seconds, own_memory
 from scanner.sweep import changed_directories, stat_below
 
 CPU_PERCENT = 2.0
@@ -30,14 +30,15 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sidecar-idle-") as base:
         make(Path(base) / "data", options.directories)
-        with Sidecar(Path(base)) as sidecar:
-            until(sidecar.at_rest, 900.0, 0.5)
+        with Sidecar(Path(base), index=Path(base) / "index") as sidecar:
+            sidecar.complete()
+            sidecar.settled(900.0, 0.5)
             watching = sidecar.health()["watching"]
             time.sleep(15.0)  # the first sweep looks at everything that is young once more
-            until(sidecar.at_rest, 900.0, 0.5)
-            before = resources(sidecar.scanner())[0]
+            sidecar.settled(900.0, 0.5)
+            before = cpu_seconds(sidecar.scanner())
             time.sleep(options.seconds)
-            after, memory = resources(sidecar.scanner())
+            after, memory = cpu_seconds(sidecar.scanner()), own_memory(sidecar.scanner())
             health = sidecar.health()
         sweep = time_sweep(Path(base) / "data")
     percent = (after - before) / options.seconds * 100

@@ -159,8 +159,8 @@ def _write_database(
             db.executemany(f"INSERT INTO {table} VALUES({marks})", values)
 
 
-def storm_arguments(root: Path, rate: float) -> tuple[object, ...]:
-    """What :func:`benchmarks.servers.beside` needs to change files meanwhile."""
+def storm_arguments(root: Path, rate: float) -> tuple[str, str, Path, float]:
+    """What :func:`benchmarks.beside.beside` needs to change files meanwhile."""
     return "benchmarks.largeworld", "storm", root, rate
 
 

@@ -11,6 +11,8 @@ seen. ``--pause`` waits between two questions, as a client does that leaves the 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import http.client
 import json
 import multiprocessing
 import os
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks.sidecar import Sidecar, resources, until
+from benchmarks.sidecar import Sidecar, cpu_seconds
 
 P50_SECONDS, P99_SECONDS = 0.030, 0.150
 TARGET = "/jobs/local/features/video-frames?sort_by=frame_id&order=desc&limit={limit}"
@@ -59,8 +61,9 @@ def main() -> int:
     right = True
     with tempfile.TemporaryDirectory(prefix="sidecar-latency-") as base:
         make(Path(base) / "data", options.flat)
-        with Sidecar(Path(base)) as sidecar:
-            until(sidecar.at_rest, 300.0)
+        with Sidecar(Path(base), index=Path(base) / "index") as sidecar:
+            sidecar.complete()
+            sidecar.settled(300.0)
             for rate in options.rates:
                 outcome = measure(sidecar, rate, options.seconds, options.pause)
                 print(row(rate, outcome, options.seconds), flush=True)
@@ -83,18 +86,20 @@ def measure(sidecar: Sidecar, rate: int, seconds: float, pause: float) -> Outcom
     ours, theirs = multiprocessing.Pipe(duplex=False)
     prefix = f"{int(time.time()):010}"
     writer = multiprocessing.Process(target=write, args=(theirs, sidecar.root, prefix, rate, seconds))
-    before = resources(sidecar.scanner())[0]
+    before = cpu_seconds(sidecar.scanner())
     writer.start()
     theirs.close()
-    closed, seen, answers = look(sidecar, ours, prefix, max(20, rate), pause)
+    client = http.client.HTTPConnection("127.0.0.1", sidecar.port, timeout=30)
+    with contextlib.closing(client):
+        closed, seen, answers = look(client, ours, max(20, rate), pause)
     writer.join()
     latencies = sorted(seen[name] - moment for name, moment in closed.items() if name in seen)
-    cpu = resources(sidecar.scanner())[0] - before
+    cpu = cpu_seconds(sidecar.scanner()) - before
     return Outcome(latencies, len(closed) - len(latencies), cpu, answers)
 
 
 def look(
-    sidecar: Sidecar, pipe: Connection, prefix: str, limit: int, pause: float
+    client: http.client.HTTPConnection, pipe: Connection, limit: int, pause: float
 ) -> tuple[dict[str, float], dict[str, float], int]:
     """Ask until all that was closed was seen, at most ten seconds longer than files are written."""
     closed: dict[str, float] = {}
@@ -103,7 +108,8 @@ def look(
     target = TARGET.format(limit=min(limit, 1000)) + "&video_id=v00"
     last = b""
     while not ended or (closed.keys() - seen.keys() and time.monotonic() < ended + 10.0):
-        body = sidecar.get(target)[1]
+        client.request("GET", target)
+        body = client.getresponse().read()
         now = time.monotonic()
         answers += 1
         if body != last:

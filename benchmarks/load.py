@@ -38,10 +38,10 @@ def peak(
         lines, script = Path(directory, "targets"), Path(directory, "script.lua")
         lines.write_text("\n".join(targets) + "\n", "ascii")
         script.write_text(_SCRIPT, "ascii")
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", script]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", str(script)]
         for name, value in (headers or {}).items():
             command += ["-H", f"{name}: {value}"]
-        command += [f"http://127.0.0.1:{port}", "--", lines]
+        command += [f"http://127.0.0.1:{port}", "--", str(lines)]
         done = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rate = re.search(r"Requests/sec:\s*([\d.]+)", done)
     if rate is None or "failed 0\n" not in done:

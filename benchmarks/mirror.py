@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from postgres import Cluster, running_cluster
 
 from scanner.config import Config, load_config
 from scanner.index import Index
@@ -31,7 +32,6 @@ from scanner.pipeline import Pipeline
 from scanner.rows import Applied, PollDone, SinkItem
 from scanner.service import QUEUE, tune_interpreter
 from scanner.worker import Worker
-from tests.postgres import Cluster, running_cluster
 
 COPIES = 3
 POLLS = 5

@@ -32,14 +32,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
-
 from comparison import settle
 from model import Model
 from postgres import Cluster, running_cluster
+from psycopg.rows import dict_row
 from running import Serving, alive
 from worlds import to_toml
 

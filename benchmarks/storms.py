@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.sidecar import Sidecar, resources, until, walk
+from benchmarks.sidecar import Sidecar, cpu_seconds, walk
 
 STOP_SECONDS = 3.0
 SETTLED_SECONDS = 5.0
@@ -97,18 +97,20 @@ def blow(base: Path, storm: Storm, count: int) -> Outcome:
     if storm.watched:
         make_directories(places)
         time.sleep(2.0)  # at rest
-    with Sidecar(base, SIDECAR_SCAN__RESCAN_SECONDS=str(RESCAN_SECONDS)) as sidecar:
-        until(sidecar.at_rest, 120.0)
+    settings = {"SIDECAR_SCAN__RESCAN_SECONDS": RESCAN_SECONDS}
+    with Sidecar(base, settings, index=base / "index") as sidecar:
+        sidecar.complete()
+        sidecar.settled()
         writer = multiprocessing.Process(target=write, args=(places, storm.files, not storm.watched))
-        before = resources(sidecar.scanner())[0]
+        before = cpu_seconds(sidecar.scanner())
         started = time.monotonic()
         writer.start()
         if storm.stopped:
             stop_for(sidecar.scanner(), STOP_SECONDS)
         writer.join()
         writing = time.monotonic() - started
-        settled = until(sidecar.at_rest, 600.0)
-        cpu = resources(sidecar.scanner())[0] - before
+        settled = sidecar.settled(600.0)
+        cpu = cpu_seconds(sidecar.scanner()) - before
         truth, held = walk(base / "data"), sidecar.indexed()
         missed_before = sidecar.health()["watching"]["missed"]
         wait_for_pass(sidecar)
@@ -166,10 +168,10 @@ def wait_for_pass(sidecar: Sidecar) -> None:
     """Until a full reconciliation that began after now has ended, and what it found was judged."""
     for _ in range(2):
         before = last_pass(sidecar)
-        until(functools.partial(_is_later, sidecar, before), RESCAN_SECONDS * 3, 0.2)
+        sidecar.until(functools.partial(_is_later, sidecar, before), RESCAN_SECONDS * 3, 0.2)
         if sidecar.health()["scan"]["seconds"] < RESCAN_SECONDS / 4:
             break  # it began after the storm
-    until(sidecar.at_rest, 60.0)
+    sidecar.settled(60.0)
     time.sleep(1.0)
 
 

@@ -19,9 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.beside import beside
 from benchmarks.largeworld import JOB, make_world, storm_arguments
 from benchmarks.load import Connection, Latency, latency_of
-from benchmarks.servers import Sidecar, beside
+from benchmarks.sidecar import UNDISTURBED, Sidecar
 
 LIMIT = 50.0  # milliseconds
 ASKED = (
@@ -105,7 +106,8 @@ def main() -> None:
         base = base / f"world-{options.scale}"
         base.mkdir(parents=True, exist_ok=True)
         size = make_world(base, options.scale)
-        sidecar = stack.enter_context(Sidecar(base, {"SIDECAR_WEB__PROCESSES": options.processes}))
+        settings = {**UNDISTURBED, "SIDECAR_WEB__PROCESSES": options.processes}
+        sidecar = stack.enter_context(Sidecar(base, settings))
         sidecar.ready()
         print(f"{size.assets} assets, {options.changes:.0f} files a second change, {RATE:.1f} requests a tab")
         stack.enter_context(beside(*storm_arguments(base / "data", options.changes)))

@@ -7,11 +7,9 @@ import contextlib
 import os
 import re
 import signal
-import sys
 import timeit
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +17,8 @@ from running import Serving, until
 from tornado.iostream import IOStream
 from webfake import serving
 
-from web.server import _HEAD_END, _TORNADO_HEAD_END
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
 from benchmarks import hostile_clients as hostile
+from web.server import _HEAD_END, _TORNADO_HEAD_END
 
 POLL_SECONDS = 1.0
 
