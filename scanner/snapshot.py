@@ -187,7 +187,7 @@ class Reporter:
         return {
             "dirty_directories": worker.dirty.directories,
             "directories_to_list": worker.listing,
-            "settling_files": len(worker.settling),
+            "settling_files": len(worker.looker.settling),
             "database_batches": worker.rows.qsize(),
         }
 

@@ -129,7 +129,7 @@ class Verifier:
                 else:
                     ready.append(item)
             self._look_again(ready)
-        held = self._worker.settling.paths()
+        held = self._worker.looker.settling.paths()
         with self._index.transaction():
             for item in ready:
                 if held and held & set(self._paths(item)):
@@ -148,7 +148,7 @@ class Verifier:
         for item in ready:
             candidate = item.finding.path if item.finding.feature != FRAMES else None
             self._index.assets.mark((item.type, item.finding.id), candidate)
-        self._worker.look_again({path for item in ready for path in self._paths(item)})
+        self._worker.looker.look_again({path for item in ready for path in self._paths(item)})
 
     def _pause_us(self) -> int:
         """How long to leave alone what cannot be told now: longer where there is very much of it."""

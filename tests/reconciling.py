@@ -72,7 +72,7 @@ def running(data: Path, state: Path, **environ: str) -> Iterator[Worker]:
     config = load_config(environ=variables, cwd=str(state))
     index = Index(str(state / "index.db"), config)
     worker = Worker(config, index, queue.Queue())
-    worker.settling = Settling(0.02)
+    worker.looker.settling = Settling(0.02)
     worker.start()
     worker.rows.put(PollDone(full=True))
     try:

@@ -55,7 +55,7 @@ def checking(data: Path) -> Iterator[tuple[Inspection, Queries]]:
     inspection.start()
     try:
         drive(inspection)
-        inspection.worker.settling = Settling(0.0)
+        inspection.worker.looker.settling = Settling(0.0)
         with closing(Queries(str(inspection.path), inspection.config)) as queries:
             yield inspection, queries
     finally:

@@ -197,7 +197,7 @@ def answer_until_a_family_waits(working: Worker, directory: str) -> None:
 def look_now(working: Worker, directory: str, settled: str) -> None:
     """What an event about the directory leads to."""
     with working.index.transaction():
-        working._look(Task(directory), None, frozenset([settled]))
+        working.looker.look(Task(directory), None, frozenset([settled]))
     assert f"{directory}/{settled}" in indexed(working.index)
 
 
@@ -280,7 +280,7 @@ def test_a_young_file_of_a_directory_that_is_gone_does_not_wait_for_ever(
     (data / "frames" / "a").mkdir()
     drive(delayed, lambda: bool(process_of(delayed).answers))
     (data / "frames" / "a" / "seg.png").write_bytes(b"mask")
-    delayed.settling.holds(
+    delayed.looker.settling.holds(
         "frames/a/seg.png", Entry("seg.png", 1, 1, 1 << 60, 1 << 60), settled=False, wall_ns=0, now=0.0
     )
     os.rename(data / "frames" / "a", data / "frames" / "v1" / "b")

@@ -229,7 +229,7 @@ def test_a_mask_that_two_rows_claim_is_held_against_the_image_of_each(site: Site
     suspects = {("p_img_fits", "segment", "suspect"), ("p_img_larger", "segment", "suspect")}
     wrong = {("p_img_larger", "segment", "corrupt")}
     with site.looked() as (inspection, queries):
-        inspection.worker.settling = Settling(0.0)
+        inspection.worker.looker.settling = Settling(0.0)
         found = published(queries)
         assert kinds(found) == suspects | wrong
         assert {item.detail for item in found if item.kind is Kind.CORRUPT} == {"mask is 8x6, image is 16x12"}
@@ -288,7 +288,7 @@ def test_an_artifact_whose_image_has_another_id_by_its_row_is_no_orphan(site: Si
         missing = {("own", "image", "missing"), ("p_img_0", "segment", "orphan")}
         reach(inspection, queries, orphans | missing)
         site.image("products/p/0.png")
-        inspection.worker.settling = Settling(0.0)
+        inspection.worker.looker.settling = Settling(0.0)
         inspection.worker.dirty.mark("products/p", "0.png")
         reach(inspection, queries, orphans)
 
@@ -312,7 +312,7 @@ def test_what_a_row_looked_for_before_its_image_was_found_is_no_longer_its_own(s
     site.world.insert("product_images", img_id="p_img_0", product_id="p", local_path=gone)
     site.mask("products/q/9/seg.png")
     with site.looked() as (inspection, queries):
-        inspection.worker.settling = Settling(0.0)
+        inspection.worker.looker.settling = Settling(0.0)
         assert kinds(published(queries)) == {
             ("p_img_0", "image", "missing"),
             ("p_img_0", "segment", "orphan"),
@@ -441,7 +441,7 @@ def test_a_finding_goes_with_its_cause_and_waits_for_its_time(site: Site) -> Non
     path = str(site.root / "products/p/0/seg.png")
     site.product_image("0", seg_mask_path=path)
     with site.looked() as (inspection, queries):
-        inspection.worker.settling = Settling(0.0)
+        inspection.worker.looker.settling = Settling(0.0)
         (found,) = published(queries)
         assert found.kind is Kind.MISSING
         site.mask("products/p/0/seg.png")
@@ -465,7 +465,7 @@ def test_what_was_mended_unseen_is_found_by_the_second_look(site: Site) -> None:
     site.mask("products/p/0/seg.png")
     with site.looked() as (inspection, queries):
         inspection.verifier._at_once = False
-        inspection.worker.settling = Settling(0.0)
+        inspection.worker.looker.settling = Settling(0.0)
         inspection.index.findings._grace_us = 3_600_000_000
         (site.root / "products/p/0/seg.png").unlink()
         inspection.worker.dirty.mark("products/p/0", "seg.png")

@@ -170,11 +170,11 @@ def test_a_young_file_that_was_held_is_found_by_a_later_pass_too(
     with running(data, state, **QUIET) as working:
         pass_over(working)
         (data / "frames" / "v" / "000005.jpg").write_bytes(b"young")
-        working.settling = Settling(60.0)
+        working.looker.settling = Settling(60.0)
         working.begin_pass()
         drive(working, lambda: not working.pass_running)
-        assert working.settling.paths() == {"frames/v/000005.jpg"}
-        working.settling = Settling(0.02)  # as if the scanner had ended here
+        assert working.looker.settling.paths() == {"frames/v/000005.jpg"}
+        working.looker.settling = Settling(0.02)  # as if the scanner had ended here
         pass_over(working)
         settle(working, data)
 

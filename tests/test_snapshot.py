@@ -55,7 +55,7 @@ def test_it_says_how_directories_are_watched(worker: Worker) -> None:
     assert (watching["needed"], watching["watched"], watching["polled"]) == (5, 5, 0)
     assert watching["allowed"] == stats.limit
     assert (watching["overflows"], watching["last_overflow_at"], watching["missed"]) == (0, None, 0)
-    worker.differences.count = 3
+    worker.looker.differences.count = 3
     assert reporter.snapshot(None)["watching"]["missed"] == 3
 
 

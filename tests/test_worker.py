@@ -241,7 +241,7 @@ def test_a_look_at_the_data_root_forgets_no_root_in_it(tmp_path: Path, names: fr
         (data / "products" / "p" / "0.jpg").write_bytes(b"x")
         drive(worker, lambda: "products/p/0.jpg" in indexed(worker.index))
         with worker.index.transaction():
-            worker._look(Task(""), names)
+            worker.looker.look(Task(""), names)
         assert "products/p/0.jpg" in indexed(worker.index)
 
 
@@ -251,15 +251,23 @@ def test_a_look_at_the_data_root_forgets_no_root_in_it(tmp_path: Path, names: fr
 def reconcile(worker: Worker) -> int:
     """Do a full pass, wait until what it found is judged; how many differences were missed so far."""
     worker.begin_pass()
-    drive(worker, lambda: not worker.pass_running and not worker.pending and not worker.differences.suspects)
+    drive(
+        worker,
+        lambda: not worker.pass_running and not worker.pending and not worker.looker.differences.suspects,
+    )
     return worker.missed
+
+
+def judged(worker: Worker) -> bool:
+    """Whether all that is known to have happened is in the index, and each difference is decided."""
+    return not worker.pending and not worker.looker.differences.suspects
 
 
 def sweep(worker: Worker) -> int:
     """Sweep all directories, wait until what that found is judged; how many were missed so far."""
     worker.sweeper.everything.next_at = float("-inf")
     drive(worker, lambda: worker.sweeper.everything.next_at > 0 and not worker.sweeper.running)
-    drive(worker, lambda: not worker.pending and not worker.differences.suspects)
+    drive(worker, lambda: judged(worker))
     return worker.missed
 
 
@@ -301,7 +309,7 @@ def test_what_is_told_of_is_not_missed_whoever_finds_it_first(data: Path, state:
             (data / "frames" / "v" / "000001.jpg").write_bytes(b"longer")
             worker.begin_pass()
             drive(worker, lambda: not worker.pass_running and worker.index.files == 21)
-            assert worker.differences.suspects
+            assert worker.looker.differences.suspects
         settle(worker, data)
         assert reconcile(worker) == 0
 
@@ -330,7 +338,7 @@ def test_a_large_directory_is_made_right_in_portions(data: Path, state: Path) ->
         (place / f"{number:06}").mkdir()
     with running(data, state) as worker:
         settle(worker, data)
-        assert "frames/v" in worker._large
+        assert "frames/v" in worker.looker.large
         worker.watcher.stop()  # from now on only what is listed is known
         for number in range(0, 50, 3):
             (place / f"{number:06}.jpg").unlink()
@@ -347,7 +355,7 @@ def test_a_large_directory_is_made_right_in_portions(data: Path, state: Path) ->
         shutil.rmtree(place)
         worker.begin_pass()
         settle(worker, data)
-        assert "frames/v" not in worker._large
+        assert "frames/v" not in worker.looker.large
 
 
 @pytest.mark.usefixtures("large")
@@ -357,7 +365,7 @@ def test_events_go_between_the_portions_of_a_large_directory(data: Path, state: 
         (place / f"{number:06}.jpg").write_bytes(b"x")
     with running(data, state) as worker:
         settle(worker, data)
-        portion = worker._large.next
+        portion = worker.looker.large.next
         seen: list[int] = []
 
         def slow() -> tuple[portions.Portions, frozenset[str] | None]:
@@ -369,7 +377,7 @@ def test_events_go_between_the_portions_of_a_large_directory(data: Path, state: 
                 pass
             return portion()
 
-        worker._large.next = slow  # type: ignore[method-assign]
+        worker.looker.large.next = slow  # type: ignore[method-assign]
         worker.begin_pass()
         drive(worker, lambda: not worker.pass_running)
         assert len(seen) > 25
@@ -384,7 +392,7 @@ def test_a_large_directory_that_changes_all_the_time_rests_between_sweeps(data: 
         (place / f"{number:06}.jpg").write_bytes(b"x")
     with running(data, state) as worker:
         settle(worker, data)
-        worker._large._not_before["frames/v"] = time.monotonic() + 1000.0
+        worker.looker.large._not_before["frames/v"] = time.monotonic() + 1000.0
 
         def listed() -> int:
             return int(worker.index.db.execute("SELECT mtime FROM dirs WHERE path='frames/v'").fetchone()[0])
@@ -394,7 +402,7 @@ def test_a_large_directory_that_changes_all_the_time_rests_between_sweeps(data: 
         settle(worker, data)
         assert sweep(worker) == 0
         assert listed() == before
-        worker._large._not_before["frames/v"] = 0.0
+        worker.looker.large._not_before["frames/v"] = 0.0
         assert sweep(worker) == 0
         assert listed() == place.stat().st_mtime_ns
 

@@ -291,11 +291,11 @@ def make(data: Path, state: Path, kernel: FaultyKernel) -> Iterator[Callable[...
         variables = {"SIDECAR_DATA__ROOT": str(data), "SIDECAR_VERIFY__CONTENT": "false", **environ}
         config = load_config(environ=variables, cwd=str(state))
         one = Worker(config, Index(str(state / "index.db"), config), queue.Queue())
-        one.watcher = DirectoryWatcher(
+        one.looker.watcher = DirectoryWatcher(
             one.dirty, str(data), config.scan.watcher, kernel=kernel, has_events=has_events
         )
         one.sweeper._watcher = one.watcher
-        one.differences._caught_up = one.watcher.caught_up
+        one.looker.differences._caught_up = one.watcher.caught_up
         made.append(one)
         one.start()
         return one
@@ -408,8 +408,10 @@ def test_sweeps_leave_nothing_behind(data: Path, make: Callable[..., Worker]) ->
             one.sweeper.without_events.next_at = one.sweeper.everything.next_at = float("-inf")
             drive(one, lambda: not one.sweeper.running and one.sweeper.begin(0.0))
             drive(one, lambda: not one.sweeper.running and not one.pending)
-        return sum(map(len, (one.troubles.unreadable, one.settling.paths(), one.watcher.polled())))
+        return sum(
+            map(len, (one.looker.troubles.unreadable, one.looker.settling.paths(), one.watcher.polled()))
+        )
 
     held = sweep(5)
     assert sweep(150) == held
-    assert one.differences.suspects == 0
+    assert one.looker.differences.suspects == 0
