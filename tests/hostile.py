@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -76,7 +77,8 @@ def npy(array: np.ndarray, pickled: bool = False) -> bytes:
 def npz(**arrays: np.ndarray) -> bytes:
     """The arrays as numpy saves them together, compressed."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    members: dict[str, Any] = arrays  # what else it takes has no name in common with these
+    np.savez_compressed(buffer, **members)
     return buffer.getvalue()
 
 

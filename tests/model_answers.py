@@ -255,7 +255,7 @@ class Answers:
             return Failure(400, frozenset(request.bad))
         found = {job: self._status(job) for job in self.job_ids() if q is None or folded(q) in folded(job)}
         found = {job: status for job, status in found.items() if phase is None or status["phase"] == phase}
-        keys = {"updated_at": self._job_time, "job_id": str}
+        keys: dict[str, Key] = {"updated_at": self._job_time, "job_id": str}
         rows = page.cut(list(found), keys, str)
         return listing([found[job] for job in rows], len(found), page)
 
@@ -445,7 +445,10 @@ class Video:
             return {"first_keyframe_url": None, "preview_frame": None}
         times = {frame.id: self.answers.ts(frame) for frame in self.frames}
         known = [frame for frame in self.frames if times[frame.id] is not None]
-        ordered = [*sorted(known, key=lambda f: times[f.id]), *(f for f in self.frames if f not in known)]
+        ordered = [
+            *sorted(known, key=lambda f: times[f.id] or 0.0),
+            *(f for f in self.frames if f not in known),
+        ]
         first = url_of(ordered[0].files["image"].used)
         return {"first_keyframe_url": first, "preview_frame": self._preview(times)}
 

@@ -74,8 +74,10 @@ def merged(settings: Mapping[str, Any], defaults: Mapping[str, Any] = DEFAULTS) 
     result = copy.deepcopy(dict(defaults))
     for key, value in settings.items():
         known = result.get(key)
-        nested = isinstance(value, Mapping) and isinstance(known, dict)
-        result[key] = merged(value, known) if nested else value
+        if isinstance(value, Mapping) and isinstance(known, dict):
+            result[key] = merged(value, known)
+        else:
+            result[key] = value
     return result
 
 
@@ -342,7 +344,8 @@ class Database:
         if "job_videos" in self.tables:
             pairs = self.tables["job_videos"]
             return {pair["job_id"] for pair in pairs if pair["video_id"] == video_id} & self.jobs.keys()
-        return {self.videos[video_id].get("job_id")} & self.jobs.keys()
+        job = self.videos[video_id].get("job_id")
+        return {job} if job in self.jobs else set()
 
 
 # --- assets -----------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ class Findings:
     def _is_stale(self, asset: Asset, path: str) -> bool:
         image = self.answers.mtime(asset.files["image"].used) or 0
         age = image - (self.answers.mtime(path) or 0)
-        return age > self.settings["verify"]["stale_seconds"] * 10**9
+        return bool(age > self.settings["verify"]["stale_seconds"] * 10**9)
 
     def _claimed(self, asset: Asset, feature: str) -> Iterator[Finding]:
         claim, slot = asset.claim(feature), asset.files[feature]

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -180,7 +181,7 @@ class Cluster:
     def _binary(self, name: str) -> str:
         return str(self.install / "bin" / name)
 
-    def _as_account(self) -> dict[str, object]:
+    def _as_account(self) -> dict[str, Any]:
         environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.home)}
         options: dict[str, object] = {"cwd": self.home, "env": environment}
         if self.account is not None:
