@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from scanner.querysql import (
     Order,
     Row,
     Source,
+    array_sql,
     count_sql,
     list_sql,
     order_of,
@@ -84,33 +86,41 @@ def has_filter(has: str | None) -> Filter:
     return filters
 
 
-def text_filter(q: str, type: AssetType = AssetType.PRODUCT_IMAGE) -> Filter:
-    """Assets whose id, or whose product's or video's title, holds the text."""
-    key = search_key(q)
-    filters = Filter()
-    filters.add(
-        f"instr({_ID_KEY}, ?) OR owner IN"
-        f" (SELECT id FROM owners WHERE type={int(type)} AND instr(title_key, ?))",
-        key,
-        key,
-    )
-    return filters
+def search_filter(
+    source: Source, q: str | None, has: str | None = None, kinds: Sequence[Kind] = ()
+) -> Filter:
+    """Assets of the source that hold a text, have a feature, and of which one finding is of these kinds.
 
-
-def gallery_filter(type: AssetType, has: str | None, q: str | None, kinds: Sequence[Kind]) -> Filter:
-    """Assets that have a feature, hold a text, and of which one finding is of one of these kinds."""
-    filters = Filter() if q is None else text_filter(q, type)
-    if has is not None:
-        filters.add(HAS_FILTERS[has])
+    The text is looked for in the asset's id and in the title of its product or video.
+    """
+    filters = has_filter(has)
     if kinds:
         filters.add(
             "id IN (SELECT f.id FROM findings f WHERE f.state=1 AND f.type=? AND f.feature<?"
             " AND f.kind IN (SELECT value FROM json_each(?)))",
-            int(type),
+            int(source.type),
             len(Feature),
             json.dumps([kind.value for kind in kinds]),
         )
+    if q is not None:
+        _add_text(filters, source, search_key(q))
     return filters
+
+
+def _add_text(filters: Filter, source: Source, key: str) -> None:
+    """Titles choose numbers: an index in the order of the list has these, and the ids, but no owners."""
+    type = int(source.type)
+    if source.owner is None:
+        among, value = "scope IN (SELECT value FROM json_each(?))", json.dumps(list(source.scopes))
+    else:
+        among, value = "id=?", source.owner
+    filters.add(
+        f"instr({_ID_KEY}, ?) OR asset IN (SELECT a.asset FROM assets a WHERE a.type={type} AND a.listed"
+        f" AND a.owner IN (SELECT id FROM owners WHERE type={type} AND {among} AND instr(title_key, ?)))",
+        key,
+        value,
+        key,
+    )
 
 
 def with_findings(db: Any, type: AssetType, assets: Sequence[AssetItem]) -> list[GalleryItem]:
@@ -167,14 +177,13 @@ def _is_long(source: Source, has: str | None, passed: int, extent: Extent) -> bo
 
 
 def _numbers(db: Any, source: Source, order: Order, filters: Filter, limit: int, offset: int) -> list[int]:
-    """The numbers of the assets at these positions; a limit of -1 means all that follow."""
+    """The numbers of the assets at these positions."""
     found: list[int] = []
     for part in order:
         if len(found) == limit:
             break
         sql, values = list_sql(source, part, filters, keys=False)
-        wanted = limit if limit < 0 else limit - len(found)
-        rows = [row[0] for row in db.execute(sql, [*values, wanted, offset])]
+        rows = [row[0] for row in db.execute(sql, [*values, limit - len(found), offset])]
         found += rows
         if rows:
             offset = 0
@@ -184,17 +193,13 @@ def _numbers(db: Any, source: Source, order: Order, filters: Filter, limit: int,
     return found
 
 
-def filtered_page(db: Any, source: Source, filters: Filter, page: Page) -> tuple[list[int], int]:
-    """The numbers of a page of those that match, and how many match."""
-    if not source.branches():
-        return [], 0
-    order, total = order_of(page.sort_by, page.descending), count(db, source, filters)
-    return _numbers(db, source, order, filters, page.limit, page.offset), total
-
-
-def matching(db: Any, source: Source, order: Order, filters: Filter) -> list[int]:
+def matching(db: Any, source: Source, order: Order, filters: Filter) -> array[int]:
     """The numbers of all assets that match, in order."""
-    return _numbers(db, source, order, filters, -1, 0) if source.branches() else []
+    found = array("q")
+    for part in order:
+        ((numbers,),) = db.execute(*array_sql(source, part, filters))
+        found.extend(json.loads(numbers))
+    return found
 
 
 def items(db: Any, numbers: Sequence[int], titles: bool = False) -> list[AssetItem]:

@@ -17,14 +17,12 @@ from scanner.assetqueries import (
     Extent,
     count,
     counted,
-    filtered_page,
-    gallery_filter,
     has_filter,
     items,
     listed_scopes,
     matching,
     page_numbers,
-    text_filter,
+    search_filter,
     with_findings,
 )
 from scanner.assetrecord import AssetReader
@@ -34,7 +32,7 @@ from scanner.findingqueries import FindingReader
 from scanner.jobqueries import JobReader
 from scanner.layout import Layout
 from scanner.owners import search_key
-from scanner.querysql import Source, order_of, prepare
+from scanner.querysql import Filter, Source, order_of, prepare
 from scanner.ranks import Ranks
 from scanner.records import (
     AssetItem,
@@ -179,7 +177,8 @@ class Queries:
                 return None
             if q is None:
                 return self._of_job(job_id, AssetType.PRODUCT_IMAGE, product_id, None, page, titles=True)
-            return self._search(job_id, product_id, q, page)
+            source = self._narrowed(job_id, AssetType.PRODUCT_IMAGE, product_id)
+            return self._search(source, search_filter(source, q), page)
 
     def product_images(self, job_id: str, has: str | None, page: Page) -> Assets | None:
         """A page of product images with their artifacts."""
@@ -217,8 +216,7 @@ class Queries:
                 found, total = self._of_job(job_id, type, owner_id, has, page, titles=True)
             else:
                 source = self._narrowed(job_id, type, owner_id)
-                numbers, total = filtered_page(self._db, source, gallery_filter(type, has, q, kinds), page)
-                found = items(self._db, numbers, titles=True)
+                found, total = self._search(source, search_filter(source, q, has, kinds), page)
             return with_findings(self._db, type, found), total
 
     def record(self, type: AssetType, asset_id: str) -> AssetRecord | None:
@@ -327,14 +325,13 @@ class Queries:
             return counted(self._db, source, has)
         return count(self._db, source, has_filter(has))
 
-    def _search(self, job: str, product: str | None, q: str, page: Page) -> Assets:
-        """A page of the images that hold a text."""
-        source = self._narrowed(job, AssetType.PRODUCT_IMAGE, product)
+    def _search(self, source: Source, filters: Filter, page: Page) -> Assets:
+        """A page of the assets that match, of which all are found at once and remembered."""
         order = order_of(page.sort_by, page.descending)
-        key = (source.scopes, product, q, order)
+        key = (source.type, source.scopes, source.owner, *filters.terms, *filters.values, order)
         numbers = self._found.get(key)
         if numbers is None:
-            numbers = array("q", matching(self._db, source, order, text_filter(q)))
+            numbers = matching(self._db, source, order, filters)
             if sum(map(len, self._found.values())) + len(numbers) > _MATCHES:
                 self._found.clear()
             self._found[key] = numbers

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from scanner.owners import search_key
-from scanner.records import AssetType, Page
+from scanner.records import AssetType
 from scanner.resolve import HAS
 
 Row = tuple[Any, ...]
@@ -54,6 +54,10 @@ def _fold(*given: apsw.SQLiteValue) -> str | None:
     return text.casefold() if isinstance(text, str) else None
 
 
+Branch = tuple[str, list[Any]]
+"""A condition that holds for one stretch of an index, with its values."""
+
+
 @dataclass(slots=True)
 class Filter:
     """Conditions that all have to hold, with the values that they need in order."""
@@ -82,14 +86,20 @@ class Source:
     scopes: Sequence[int] = ()
     owner: str | None = None
 
-    def branches(self) -> list[tuple[str, list[Any]]]:
-        """The conditions of each stretch, with their values."""
+    def whole(self) -> Branch:
+        """The condition for all of them at once."""
         head = f"type={int(self.type)} AND listed"
         if self.owner is not None:
-            return [(f"{head} AND owner=?", [self.owner])]
-        if len(self.scopes) <= MERGED:
-            return [(f"{head} AND scope=?", [scope]) for scope in self.scopes]
-        return [(f"{head} AND scope IN (SELECT value FROM json_each(?))", [json.dumps(list(self.scopes))])]
+            return f"{head} AND owner=?", [self.owner]
+        if len(self.scopes) == 1:
+            return f"{head} AND scope=?", [*self.scopes]
+        return f"{head} AND scope IN (SELECT value FROM json_each(?))", [json.dumps(list(self.scopes))]
+
+    def branches(self) -> list[Branch]:
+        """The condition of each stretch; of more than can be merged, that for all of them."""
+        if self.owner is not None or len(self.scopes) > MERGED:
+            return [self.whole()]
+        return [(f"type={int(self.type)} AND listed AND scope=?", [scope]) for scope in self.scopes]
 
 
 class Term(NamedTuple):
@@ -107,8 +117,6 @@ class Part(NamedTuple):
 
 
 Order = tuple[Part, ...]
-Branch = tuple[str, list[Any]]
-"""A condition that holds for one stretch of an index, with its values."""
 
 
 @lru_cache
@@ -172,9 +180,6 @@ def list_sql(
     branches = source.branches()
     merged = len(branches) > 1  # only what is selected can be merged by
     names = [f"k{place}" if merged else term.column for place, term in enumerate(part.terms)]
-    order = [
-        f"{name} DESC" if term.descending else name for name, term in zip(names, part.terms, strict=True)
-    ]
     columns = [column]
     if keys or merged:
         columns += [f"{term.column} AS k{place}" for place, term in enumerate(part.terms)]
@@ -183,13 +188,22 @@ def list_sql(
         where = f"{condition} AND {part.condition} AND {within[0]}{filters.sql()}"
         selects.append(f"SELECT {', '.join(columns)} FROM assets WHERE {where}")
         values += [*needed, *within[1], *filters.values]
-    return f"{' UNION ALL '.join(selects)} ORDER BY {', '.join(order)} LIMIT ? OFFSET ?", values
+    return f"{' UNION ALL '.join(selects)} ORDER BY {_order(part, names)} LIMIT ? OFFSET ?", values
 
 
-def page_sql(source: Source, sort: str, filters: Filter, page: Page) -> Branch:
-    """The statement for the numbers of a page in the first part of its order, with its values."""
-    sql, values = list_sql(source, order_of(sort, page.descending)[0], filters)
-    return sql, [*values, page.limit, page.offset]
+def array_sql(source: Source, part: Part, filters: Filter) -> Branch:
+    """The statement for the numbers of all that match in a part of a list, in order, as one JSON array."""
+    condition, values = source.whole()
+    where = f"{condition} AND {part.condition}{filters.sql()}"
+    order = _order(part, [term.column for term in part.terms])
+    select = f"SELECT asset FROM assets WHERE {where} ORDER BY {order}"
+    return f"SELECT json_group_array(asset) FROM ({select})", [*values, *filters.values]
+
+
+def _order(part: Part, names: Sequence[str]) -> str:
+    return ", ".join(
+        f"{name} DESC" if term.descending else name for name, term in zip(names, part.terms, strict=True)
+    )
 
 
 def count_sql(source: Source, filters: Filter) -> Branch:

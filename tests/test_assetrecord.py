@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from test_queries import FRAME, IMAGE, SECOND, World, ids, page
 
-from scanner.records import AssetRow, Check, Feature, JobRow, Kind, ProductRow, VideoRow
+from scanner.querysql import MERGED
+from scanner.records import AssetRow, Check, Feature, JobRow, Kind, MembershipRow, ProductRow, VideoRow
 from scanner.resolve import Outcome
 from scanner.rows import Table
 
@@ -100,6 +101,43 @@ def test_a_gallery_is_sorted_and_paged(world: World) -> None:
     found = world.queries.gallery("j", FRAME, None, None, None, (), page("asset_id", True, 2, 1))
     assert found is not None
     assert ([item.asset.asset_id for item in found[0]], found[1]) == (["v_frame_2", "v_frame_1"], 3)
+
+
+@pytest.mark.parametrize("shared", [0, 2, MERGED + 1])
+@pytest.mark.parametrize(("sort", "descending"), [("updated_at", True), ("asset_id", True), ("ts", False)])
+def test_a_search_keeps_the_order_of_the_whole_list(
+    world: World, shared: int, sort: str, descending: bool
+) -> None:
+    """Whatever number of other jobs share videos of this one."""
+    for n in range(shared):
+        world.rows(Table.JOBS, JobRow(f"x{n}", None))
+        world.rows(Table.VIDEOS, VideoRow(f"s{n}", "j", None, None, "A Review" if n % 2 else "Other"))
+        world.rows(Table.JOB_VIDEOS, MembershipRow(f"x{n}", f"s{n}"))
+        world.files(f"frames/s{n}/1.jpg", f"frames/s{n}/2.jpg", seconds=n + 2)
+    world.rows(Table.VIDEO_FRAMES, AssetRow(FRAME, "v_frame_2", "v", 1.5, None))
+
+    def found(q: str | None, limit: int = 100, offset: int = 0) -> tuple[list[str], int]:
+        asked = world.queries.gallery("j", FRAME, None, None, q, (), page(sort, descending, limit, offset))
+        assert asked is not None
+        return [item.asset.asset_id for item in asked[0]], asked[1]
+
+    everything, count = found(None)
+    assert count == len(everything) == 3 + 2 * shared
+    reviews = [id for id in everything if id[0] == "v" or int(id[1 : id.index("_")]) % 2]
+    assert found("review") == (reviews, len(reviews))
+    assert found("review", 2, 1) == (reviews[1:3], len(reviews))
+    assert found("frame") == (everything, count)
+    assert found("S1_")[0] == [id for id in everything if id.startswith("s1_")]
+
+
+def test_what_a_search_has_found_is_as_new_as_the_index(world: World) -> None:
+    assert gallery(world, FRAME, q="v_frame") == ["v_frame_1", "v_frame_2", "v_frame_3"]
+    world.files("frames/v/4.jpg")
+    assert gallery(world, FRAME, q="v_frame")[-1] == "v_frame_4"
+    assert gallery(world, IMAGE, q="v_frame") == []
+    assert gallery(world, FRAME, q="v_frame", has="embedding") == ["v_frame_1"]
+    assert gallery(world, FRAME, q="v_frame", owner_id="v")[-1] == "v_frame_4"
+    assert gallery(world, FRAME, q="v_frame", owner_id="w") == []
 
 
 def test_a_record_puts_the_claims_beside_the_files(world: World) -> None:

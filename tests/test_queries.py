@@ -14,7 +14,7 @@ from scanner.config import Config
 from scanner.index import Index
 from scanner.listing import Listing
 from scanner.queries import Queries
-from scanner.querysql import MERGED, Filter, Source, page_sql
+from scanner.querysql import MERGED, Filter, Source, list_sql, order_of
 from scanner.records import (
     AssetRow,
     AssetType,
@@ -634,8 +634,8 @@ def test_default_orders_are_read_from_an_index(
 ) -> None:
     filters = Filter()
     filters.add("has & 1")
-    sql, values = page_sql(source, sort, filters, page(sort, descending))
-    plan = [row[3] for row in world.index.db.execute("EXPLAIN QUERY PLAN " + sql, values)]
+    sql, values = list_sql(source, order_of(sort, descending)[0], filters, keys=False)
+    plan = [row[3] for row in world.index.db.execute("EXPLAIN QUERY PLAN " + sql, [*values, 20, 0])]
     searches = [step for step in plan if step.startswith("SEARCH")]
     assert searches
     assert all("COVERING INDEX" in step for step in searches), plan
