@@ -25,7 +25,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from running import Serving, alive, until
+from running import Serving, alive
+from waiting import until
 
 TARGETS = (
     "/status/local",

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from running import Serving, until
+from running import Serving
+from waiting import until
 
 from web.demoworker import Worker
 from web.demoworld import World, make_world

@@ -9,16 +9,15 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from comparison import Client, Reply
+from waiting import SECONDS, until
 
 REPOSITORY = Path(__file__).parent.parent
-SECONDS = 30.0
 SCHEMA = """
 CREATE TABLE jobs (job_id TEXT PRIMARY KEY, phase TEXT, percent REAL, updated_at TEXT);
 CREATE TABLE products (product_id TEXT PRIMARY KEY, job_id TEXT, title TEXT, updated_at TEXT);
@@ -29,24 +28,6 @@ CREATE TABLE product_images (img_id TEXT PRIMARY KEY, product_id TEXT, local_pat
 CREATE TABLE video_frames (frame_id TEXT PRIMARY KEY, video_id TEXT, ts REAL, local_path TEXT,
     seg_mask_path TEXT, emb_rgb TEXT, kp_blob_path TEXT, updated_at TEXT);
 """
-T = TypeVar("T")
-
-
-def until(ask: Callable[[], T], what: str, seconds: float = SECONDS) -> T:
-    """The first true value of ``ask``; a server that does not answer yet is asked again."""
-    deadline = time.monotonic() + seconds
-    seen: object = None
-    while time.monotonic() < deadline:
-        try:
-            value = ask()
-        except OSError as error:
-            seen = error
-        else:
-            if value:
-                return value
-            seen = value
-        time.sleep(0.02)
-    raise AssertionError(f"not within {seconds:.0f} s: {what}; last: {seen!r}")
 
 
 def free_port() -> int:

@@ -26,7 +26,8 @@ from comparison import compare, settle
 from hostile import npz, picture
 from model import Model, rows_of_sqlite
 from postgres import Cluster
-from running import Serving, make_database, until
+from running import Serving, make_database
+from waiting import until
 from worlds import to_toml
 
 Rows = Mapping[str, list[dict[str, Any]]]

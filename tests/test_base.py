@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from waiting import until
 from webfake import Web, serving
 
 STATUS = b"GET /status/j_123 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -20,14 +20,6 @@ LAST = STATUS.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 def web() -> Iterator[Web]:
     with serving() as running:
         yield running
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Return once the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
 
 
 def exchange(web: Web, *parts: bytes) -> bytes:
@@ -117,9 +109,9 @@ def test_a_client_that_leaves_while_the_database_is_asked_cancels_the_asking(web
     web.lookup.__class__ = type("Waiting", (type(web.lookup),), {"__call__": staticmethod(forever)})
     with socket.create_connection(("127.0.0.1", web.port), timeout=30) as client:
         client.sendall(STATUS.replace(b"j_123", b"nope"))
-        wait_until(lambda: bool(asked))
-    wait_until(lambda: bool(cancelled))
-    wait_until(lambda: web.application.active == 0 and not web.application.tasks)
+        until(lambda: bool(asked), "the request begins")
+    until(lambda: bool(cancelled), "the request is given up")
+    until(lambda: web.application.active == 0 and not web.application.tasks, "nothing is left of it")
 
 
 def test_nothing_stays_active_after_the_answers(web: Web) -> None:
@@ -128,5 +120,5 @@ def test_nothing_stays_active_after_the_answers(web: Web) -> None:
     exchange(web, b"nonsense\r\n\r\n")
     with socket.create_connection(("127.0.0.1", web.port), timeout=30) as client:
         client.sendall(b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
-        wait_until(lambda: web.application.active == 1)
-    wait_until(lambda: web.application.active == 0 and not web.application.tasks)
+        until(lambda: web.application.active == 1, "the request runs")
+    until(lambda: web.application.active == 0 and not web.application.tasks, "nothing is left of it")

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import hostile
 import numpy as np
 import pytest
+from waiting import until
 
 from scanner import checkprocess, checksupervisor, checkworker
 from scanner.checkpool import Bell, CheckPool
@@ -27,14 +28,6 @@ from scanner.verdicts import RAN_OUT, Identity, Status, Task, Verdict
 
 DEADLINE = 30.0
 VERIFY = VerifyConfig(workers=2, memory_mb=256)
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for the condition, failing after a generous time."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.005)
 
 
 def gone(pid: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from browser import Look, Site, chromium, looking, serving_demo
-from running import until
+from waiting import until
 
 JOB = "job_pillow"
 VIEWS = {

@@ -12,9 +12,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import until
 
 from scanner.config import Config
 from web import demo
@@ -183,13 +183,6 @@ def started(directory: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
 def processes_of(directory: Path) -> list[str]:
     """The processes that were started with this directory for their files."""
     mark, found = f"TMPDIR={directory}".encode(), []
@@ -223,7 +216,7 @@ def test_the_answers_of_the_demo_move_until_a_signal_ends_it(tmp_path: Path, num
             "job_bottle",
             "job_pillow",
         ]
-        eventually(lambda: answer("/jobs/job_pillow/features/summary") != first)
+        until(lambda: answer("/jobs/job_pillow/features/summary") != first, "a change is shown", 60)
         assert len(processes_of(tmp_path)) >= 2
         process.send_signal(number)
         assert process.wait(30) == 0
@@ -232,7 +225,7 @@ def test_the_answers_of_the_demo_move_until_a_signal_ends_it(tmp_path: Path, num
 
 def test_a_signal_before_anything_is_served_leaves_no_files_either(tmp_path: Path) -> None:
     with started(tmp_path) as process:
-        eventually(lambda: bool(files_of(tmp_path)))
+        until(lambda: bool(files_of(tmp_path)), "there are files", 60)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert files_of(tmp_path) == []

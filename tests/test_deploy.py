@@ -18,8 +18,9 @@ import psycopg
 import pytest
 from postgres import Cluster
 from prometheus_client.parser import text_string_to_metric_families
-from running import Serving, until
+from running import Serving
 from test_metrics import SNAPSHOT
+from waiting import until
 
 from deploy.worker import PostgresWorld
 from scanner.board import Board

@@ -24,7 +24,8 @@ import pytest
 from kindworld import COLUMNS, FILES, SIZE, KindWorld
 from PIL import Image
 from postgres import Cluster
-from running import Serving, until
+from running import Serving
+from waiting import until
 
 SECONDS = float(os.environ.get("FLICKER_SECONDS", "5"))
 RATE = float(os.environ.get("FLICKER_RATE", "200"))

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from comparison import Client, Reply
-from running import Serving, make_database, until
+from running import Serving, make_database
 from shuffle import Shuffle
+from waiting import until
 from webfake import Answer, Web, serving
 
 from scanner import assetqueries, ranks

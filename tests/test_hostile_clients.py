@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from running import Serving, until
+from running import Serving
 from tornado.iostream import IOStream
+from waiting import until
 from webfake import serving
 
 from benchmarks import hostile_clients as hostile

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from kindworld import CASES, SCHEMA, Key, KindWorld, make
 from postgres import Cluster
-from running import Serving, until
+from running import Serving
+from waiting import until
 
 from scanner.records import Kind
 from web import cli

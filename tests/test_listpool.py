@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from scanner import listpool
 from scanner.listing import Gone, Lister, Listing, Unreadable
@@ -89,14 +90,6 @@ def waiting_bytes(process: ListingProcess) -> int:
     return count[0]
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Until it holds, or the deadline has passed."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def names(seen: Iterable[Seen]) -> set[str]:
     """The directories that were listed."""
     return {one.look.directory for one in seen}
@@ -140,7 +133,7 @@ def test_several_small_answers_are_all_received(process: ListingProcess) -> None
     before = 0
     for name in ("a", "b", "c"):
         process.send(tasks(f"frames/{name}"))
-        wait_for(lambda before=before: waiting_bytes(process) > before)  # type: ignore[misc]
+        until(lambda before=before: waiting_bytes(process) > before, "an answer is written")  # type: ignore[misc]
         before = waiting_bytes(process)
     assert names(everything(process)) == {"frames/a", "frames/b", "frames/c"}
 
@@ -254,7 +247,7 @@ def test_requests_and_answers_larger_than_any_pipe_do_not_lock_up(
     for n in range(1000):
         (root / "frames" / "a" / f"{n:06}-{'x' * 100}.jpg").touch()
     process.send(tasks("frames/a"))  # an answer of more than a pipe holds
-    wait_for(lambda: waiting_bytes(process) >= 60_000)  # the pipe is full
+    until(lambda: waiting_bytes(process) >= 60_000, "the pipe is full")
     long = "/".join(["d" * 200] * 20)  # 4,019 bytes
     process.send(tasks(*(f"frames/{long}{n:03}" for n in range(250))))  # a request of a megabyte
     seen = everything(process)

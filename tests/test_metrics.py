@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from running import Serving, until
+from running import Serving
+from waiting import until
 
 from scanner.board import Board
 from web.health import EMPTY

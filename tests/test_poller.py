@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from mirror import SCHEMA, Mirror
 from postgres import Cluster
+from waiting import until
 
 from scanner.pipeline import Pipeline
 from scanner.poller import Poller
@@ -25,14 +26,6 @@ from scanner.settings import DatabaseConfig
 
 FRAMES = Table.VIDEO_FRAMES
 DEADLINE = 30.0
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> None:
-    """Wait until the condition holds; fail with ``what`` when it does not within the deadline."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE} s: {what}"
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -76,13 +69,13 @@ def test_changes_and_deletions_of_a_small_database_arrive_within_a_few_polls(sql
     url, conn = sqlite
     mirror = Mirror()
     with polling(url, mirror) as poller:
-        wait_for(lambda: poller.status().first_sync_done, "the first poll")
+        until(lambda: poller.status().first_sync_done, "the first poll")
         with conn:
             conn.execute("INSERT INTO video_frames (frame_id) VALUES ('f')")
-        wait_for(lambda: "f" in mirror.tables[FRAMES], "the new frame")
+        until(lambda: "f" in mirror.tables[FRAMES], "the new frame")
         with conn:
             conn.execute("DELETE FROM video_frames")
-        wait_for(lambda: not mirror.tables[FRAMES], "the deletion")
+        until(lambda: not mirror.tables[FRAMES], "the deletion")
         status = poller.status()
     assert (status.configured, status.reachable, status.error) == (True, True, None)
     assert status.last_sync_us is not None
@@ -92,11 +85,11 @@ def test_changes_and_deletions_of_a_small_database_arrive_within_a_few_polls(sql
 def test_nothing_is_read_while_a_file_does_not_change(sqlite: Any) -> None:
     mirror = Mirror()
     with polling(sqlite[0], mirror, poll_seconds=0.01) as poller:
-        wait_for(lambda: poller.status().first_sync_done, "the first poll")
+        until(lambda: poller.status().first_sync_done, "the first poll")
         synced = poller.status().last_sync_us
         for _ in range(5):
             synced = poller.status().last_sync_us
-            wait_for(lambda before=synced: poller.status().last_sync_us != before, "another look")
+            until(lambda before=synced: poller.status().last_sync_us != before, "another look")
     assert mirror.done == [PollDone(full=True)]
 
 
@@ -104,11 +97,11 @@ def test_wake_polls_before_it_is_due(sqlite: Any) -> None:
     url, conn = sqlite
     mirror = Mirror()
     with polling(url, mirror, poll_seconds=3600.0) as poller:
-        wait_for(lambda: poller.status().first_sync_done, "the first poll")
+        until(lambda: poller.status().first_sync_done, "the first poll")
         with conn:
             conn.execute("INSERT INTO video_frames (frame_id) VALUES ('f')")
         poller.wake()
-        wait_for(lambda: "f" in mirror.tables[FRAMES], "the new frame")
+        until(lambda: "f" in mirror.tables[FRAMES], "the new frame")
 
 
 def test_full_comparisons_of_a_costly_database_wait_for_their_time(sqlite: Any) -> None:
@@ -122,11 +115,11 @@ def test_full_comparisons_of_a_costly_database_wait_for_their_time(sqlite: Any) 
             time.sleep(0.2)
 
     with polling(url, slow, full_sync_seconds=3600.0) as poller:
-        wait_for(lambda: poller.status().first_sync_done, "the first poll")
+        until(lambda: poller.status().first_sync_done, "the first poll")
         for number in range(3):
             with conn:
                 conn.execute("INSERT INTO video_frames (frame_id) VALUES (?)", [f"f{number}"])
-            wait_for(lambda n=number: f"f{n}" in mirror.tables[FRAMES], "the new frame")
+            until(lambda n=number: f"f{n}" in mirror.tables[FRAMES], "the new frame")
     assert [done.full for done in mirror.done] == [True, *[False] * (len(mirror.done) - 1)]
     assert len(mirror.done) >= 4
 
@@ -141,13 +134,13 @@ def test_full_sync_seconds_brings_the_next_full_comparison(sqlite: Any) -> None:
             time.sleep(0.05)
 
     with polling(url, slow, full_sync_seconds=0.1):
-        wait_for(lambda: mirror.done, "the first poll")
+        until(lambda: mirror.done, "the first poll")
         with conn:
             conn.execute("INSERT INTO video_frames (frame_id) VALUES ('f')")
-        wait_for(lambda: "f" in mirror.tables[FRAMES], "the new frame")
+        until(lambda: "f" in mirror.tables[FRAMES], "the new frame")
         with conn:
             conn.execute("DELETE FROM video_frames")
-        wait_for(lambda: not mirror.tables[FRAMES], "the deletion")
+        until(lambda: not mirror.tables[FRAMES], "the deletion")
 
 
 def test_notices_of_the_pipeline_are_in_the_status(tmp_path: Path) -> None:
@@ -155,7 +148,7 @@ def test_notices_of_the_pipeline_are_in_the_status(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as conn:
         conn.execute("CREATE TABLE other (x)")
     with polling(f"sqlite:///{path}", Mirror()) as poller:
-        wait_for(lambda: poller.status().first_sync_done, "the first poll")
+        until(lambda: poller.status().first_sync_done, "the first poll")
         assert "none of the tables" in poller.status().notices[0]
 
 
@@ -168,11 +161,11 @@ def test_a_server_that_is_killed_and_restarted_is_noticed_both_times(
     mirror = Mirror()
     caplog.set_level(logging.INFO, "scanner.poller")
     with polling(filled, mirror) as poller:
-        wait_for(lambda: poller.status().first_sync_done, "the first poll")
+        until(lambda: poller.status().first_sync_done, "the first poll")
         assert "f" in mirror.tables[FRAMES]
         postgres_cluster.kill()
-        wait_for(lambda: not poller.status().reachable, "the outage")
-        wait_for(lambda: len(mirror.failed) >= 2, "a second attempt")
+        until(lambda: not poller.status().reachable, "the outage")
+        until(lambda: len(mirror.failed) >= 2, "a second attempt")
         status = poller.status()
         assert status.error
         assert "\n" not in status.error
@@ -180,8 +173,8 @@ def test_a_server_that_is_killed_and_restarted_is_noticed_both_times(
         assert "f" in mirror.tables[FRAMES]
         postgres_cluster.start()
         add_frame(filled, "g")
-        wait_for(lambda: "g" in mirror.tables[FRAMES], "the frame after the restart")
-        wait_for(lambda: poller.status().reachable, "the recovery")
+        until(lambda: "g" in mirror.tables[FRAMES], "the frame after the restart")
+        until(lambda: poller.status().reachable, "the recovery")
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1
     assert any("reachable again" in record.getMessage() for record in caplog.records)
@@ -191,18 +184,18 @@ def test_a_server_that_is_down_at_the_start_is_waited_for(filled: str, postgres_
     postgres_cluster.stop()
     mirror = Mirror()
     with polling(filled, mirror) as poller:
-        wait_for(lambda: mirror.failed, "the first failure")
+        until(lambda: mirror.failed, "the first failure")
         assert not poller.status().first_sync_done
         assert poller.status().last_sync_us is None
         postgres_cluster.start()
-        wait_for(lambda: "f" in mirror.tables[FRAMES], "the frame")
+        until(lambda: "f" in mirror.tables[FRAMES], "the frame")
 
 
 def test_a_database_file_that_comes_later_is_waited_for(tmp_path: Path) -> None:
     mirror = Mirror()
     path = tmp_path / "later.db"
     with polling(f"sqlite:///{path}", mirror) as poller:
-        wait_for(lambda: mirror.failed, "the first failure")
+        until(lambda: mirror.failed, "the first failure")
         assert "does not exist" in (poller.status().error or "")
         assert not path.exists()
         with closing(sqlite3.connect(tmp_path / "made.db")) as conn:
@@ -210,7 +203,7 @@ def test_a_database_file_that_comes_later_is_waited_for(tmp_path: Path) -> None:
             conn.execute("INSERT INTO video_frames (frame_id) VALUES ('f')")
             conn.commit()
         (tmp_path / "made.db").rename(path)
-        wait_for(lambda: "f" in mirror.tables[FRAMES], "the frame")
+        until(lambda: "f" in mirror.tables[FRAMES], "the frame")
 
 
 def test_a_sink_that_fails_is_an_outage_with_a_traceback_and_then_everything_comes_again(
@@ -228,8 +221,8 @@ def test_a_sink_that_fails_is_an_outage_with_a_traceback_and_then_everything_com
         mirror(item)
 
     with polling(url, fails_once) as poller:
-        wait_for(lambda: "f" in mirror.tables[FRAMES], "the frame")
-        wait_for(lambda: poller.status().reachable, "the recovery")
+        until(lambda: "f" in mirror.tables[FRAMES], "the frame")
+        until(lambda: poller.status().reachable, "the recovery")
     assert [failed.error for failed in mirror.failed] == ["RuntimeError: no room"]
     assert any(record.exc_info for record in caplog.records)
 
@@ -253,13 +246,13 @@ def stops_soon(poller: Poller) -> None:
     started = time.monotonic()
     poller.stop()
     assert time.monotonic() - started < 5  # a second, and what a loaded machine adds
-    wait_for(lambda: not poller.is_alive(), "the end of the thread")
+    until(lambda: not poller.is_alive(), "the end of the thread")
 
 
 def test_stop_ends_a_thread_whose_server_hangs(filled: str, postgres_cluster: Cluster) -> None:
     mirror = Mirror()
     with polling(filled, mirror) as poller:
-        wait_for(lambda: mirror.done, "the first poll")
+        until(lambda: mirror.done, "the first poll")
         with postgres_cluster.frozen():
             poller.wake()
             stops_soon(poller)

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from running import until
 from test_files import TRAVERSALS
+from waiting import until
 from webfake import Answer, Web, serving
 
 from scanner.records import Feature

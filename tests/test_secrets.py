@@ -12,7 +12,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 import sqlalchemy as sa
-from running import REPOSITORY, SECONDS, Serving, command_of, free_port, until
+from running import REPOSITORY, Serving, command_of, free_port
+from waiting import SECONDS, until
 
 from scanner.database import one_line, parse_url
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import Serving, alive, insert_job, make_database, refused, send, state_of, until
+from running import Serving, alive, insert_job, make_database, refused, send, state_of
+from waiting import until
 
 
 def test_a_killed_scanner_is_restarted_and_takes_the_index_over(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from running import Serving, send, until
+from running import Serving, send
+from waiting import until
 
 from web.stopping import StopSignals
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from reconciling import walk
-from running import Serving, send, state_of, until
+from running import Serving, send, state_of
+from waiting import until
 
 DIRECTORIES = 2011
 STOP_SECONDS = 3.0

@@ -7,11 +7,12 @@ import io
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from waiting import until
 from webfake import FINDING, Web, serving
 
 from scanner.records import AssetType, Feature, FindingRequest, Kind, Page
@@ -27,14 +28,6 @@ def web() -> Iterator[Web]:
             replace(FINDING, asset_id=f"a_{number}", detail=NASTY, job_id=None) for number in range(1001)
         ]
         yield running
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Return once the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
 
 
 def test_csv_holds_every_finding_whatever_the_limit(web: Web) -> None:
@@ -120,8 +113,8 @@ def test_a_stream_waits_for_its_client_and_ends_with_it(web: Web) -> None:
             time.sleep(0.2)
         assert taken < 100_000
         assert not closed
-    wait_until(lambda: closed)
-    wait_until(lambda: web.application.active == 0)
+    until(lambda: closed, "the stream is closed")
+    until(lambda: web.application.active == 0, "the request ends")
 
 
 def test_a_stream_that_breaks_is_not_taken_for_a_whole_one(web: Web) -> None:

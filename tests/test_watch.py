@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 from watchdog.observers import Observer
 from watchdog.observers.polling import PollingObserver
 from watching import DEADLINE, FaultyKernel, Worker, clear, exchange, grow, walk
@@ -77,17 +78,10 @@ def worker(make):
     return make()
 
 
-def until(condition, what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)
-
-
 def next_hints(worker: Worker) -> list[Dirty]:
     """What the reader marks next, waiting for it."""
     items: list[Dirty] = []
-    until(lambda: items.extend(worker.dirty.take(9)) or items, "nothing was marked")
+    until(lambda: items.extend(worker.dirty.take(9)) or items, "something is marked")
     return items
 
 
@@ -159,7 +153,7 @@ def test_a_change_of_attributes_after_the_close_leaves_the_name_settled(root, ke
     (root / "f").write_bytes(b"x")
     (root / "f").chmod(0o600)
     kernel.reading.set()
-    until(lambda: worker.dirty.pending == 2, "not seen")
+    until(lambda: worker.dirty.pending == 2, "both are seen")
     (item,) = worker.dirty.take(9)
     assert item.settled == {"knock", "f"}
 
@@ -449,7 +443,7 @@ def test_an_overflow_is_counted_loses_nothing_and_leaves_the_watches(root, kerne
         for directory in directories:
             (directory / f"{number}.bin").touch()
     kernel.reading.set()
-    until(lambda: worker.watcher.stats().overflows, "the queue did not overflow")
+    until(lambda: worker.watcher.stats().overflows, "the queue overflows")
     worker.settle()
     stats = worker.watcher.stats()
     assert stats.watched == 402
@@ -553,7 +547,7 @@ def test_a_directory_without_permission_is_polled_and_marked_when_permissions_ch
     assert worker.watcher.stats().reasons == {"EACCES": 1}
     kernel.refuse = lambda path: 0
     (root / "d").chmod(0o700)
-    until(lambda: (worker.turn(), not worker.watcher.polled())[1], "the change was not followed")
+    until(lambda: (worker.turn(), not worker.watcher.polled())[1], "the change is followed")
     (root / "d" / "e" / "f").touch()
     worker.settle()
 
@@ -578,7 +572,7 @@ def test_a_reader_that_keeps_failing_ends_is_said_to_be_dead_and_is_replaced(roo
     pause(kernel, root)
     kernel.read_errors = [OSError(errno.EIO, "broken")] * 5
     kernel.reading.set()
-    until(lambda: not worker.watcher.stats().reader_alive, "the reader lives")
+    until(lambda: not worker.watcher.stats().reader_alive, "the reader ends")
     everything = {os.path.relpath(d, root).removeprefix(".") for d, _, _ in os.walk(root)}
     assert worker.watcher.polled() == everything
     assert set(worker.watcher.retry_polled()) == everything
@@ -733,14 +727,14 @@ def test_watchdogs_own_observer_follows_a_root_that_is_a_symlink_and_one_that_is
     assert worker.watcher.add("")
     assert worker.watcher.add("link")
     (outside / "t" / "new").touch()
-    until(lambda: any(item.directory == "link" for item in worker.dirty.take(9)), "not seen through the link")
+    until(lambda: any(item.directory == "link" for item in worker.dirty.take(9)), "seen through the link")
     (outside / "t").rename(outside / "old")
     grow(outside / "t", depth=0)
     assert worker.watcher.add("link")
     (outside / "t" / "newer").touch()
     until(
         lambda: any("newer" in item.settled for item in worker.dirty.take(9)),
-        "the replacement is not watched",
+        "the replacement is watched",
     )
 
 
@@ -751,7 +745,7 @@ def test_watchdogs_own_observer_is_replaced_when_it_has_died(root, make):
     worker.settle()
     made[0].stop()
     made[0].join()
-    until(lambda: not worker.watcher.stats().reader_alive, "it lives")
+    until(lambda: not worker.watcher.stats().reader_alive, "the reader ends")
     assert worker.watcher.polled() == {""}
     assert worker.watcher.retry_polled() == [""]
     (root / "f").touch()

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import Serving, until
+from running import Serving
+from waiting import until
 
 LIMIT = "/proc/sys/user/max_inotify_watches"
 
