@@ -25,13 +25,14 @@ class Adoption:
         layout: Layout,
         places: Places,
         claims: ClaimTable,
+        expectations: Expectations,
         mark: Callable[[Key, str], None],
     ) -> None:
         self._db = connection  # rows are typed where they are unpacked
         self._layout = layout
-        self._expectations = Expectations(connection, layout)
         self._places = places
         self._claims = claims
+        self._expectations = expectations
         self._mark = mark
 
     def without_adopted(self, case: Case) -> Case:
@@ -51,7 +52,7 @@ class Adoption:
             if claimed in left:
                 lent.append(feature)
         evidence = dataclasses.replace(case.evidence, found=found, lent=lent)
-        return Case(case.key, case.before, evidence, case.keys)
+        return case._replace(evidence=evidence)
 
     def _adopted(self, case: Case, path: str, claimed: str | None) -> bool:
         places = self._places.of(path)

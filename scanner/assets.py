@@ -24,7 +24,7 @@ from scanner.owners import OwnerTable
 from scanner.pathhash import path_hash
 from scanner.pattern import is_exact
 from scanner.placing import Classifier, Places, key_of
-from scanner.records import ARTIFACTS, AssetType, Feature
+from scanner.records import AssetType, Feature
 from scanner.resolve import CheckState, Outcome, Resolved, Rules, chosen, compare, resolve
 from scanner.tree import State, Tree
 
@@ -61,7 +61,7 @@ class AssetTable:
         self._places = Places(classifier, claims)
         self._expectations = Expectations(connection, layout)
         self._gatherer = Gatherer(connection, layout, self._places, tree, claims, self._expectations)
-        self._adoption = Adoption(connection, layout, self._places, claims, self.mark)
+        self._adoption = Adoption(connection, layout, self._places, claims, self._expectations, self.mark)
         self._rows = AssetRows(connection, owners)
         self._marked: dict[Key, set[str]] = {}
         self._fresh = FreshAssets(layout)
@@ -183,8 +183,12 @@ class AssetTable:
                     changed |= self._resolve(type, ours)
         return changed
 
+    def expecting(self, hashes: Collection[int]) -> list[Key]:
+        """The assets that look for an artifact by any of these hashes of keys."""
+        return self._expectations.assets(hashes)
+
     def _mark_expecting(self, hashes: Collection[int]) -> None:
-        for key in self._expectations.assets(hashes):
+        for key in self.expecting(hashes):
             self.mark(key)
 
     def _resolve(self, type: AssetType, marked: Mapping[str, set[str]]) -> bool:
@@ -325,8 +329,7 @@ class AssetTable:
             return []
         paths = [found.path for candidates in case.evidence.found[1:] for found in candidates]
         if before is not None:  # with another image it had others
-            had = {before.file(feature) for feature in ARTIFACTS}
-            paths.extend(path for path in had.difference(paths) if path is not None)
+            paths.extend(before.artifacts.difference(paths))
         hashes: set[int] = set()
         for path in paths:
             for place in self._places.of_artifact(path):

@@ -34,8 +34,6 @@ from scanner.verdicts import (
     errno_reason,
 )
 
-__all__ = ["Identity", "Status", "Task", "Verdict", "check"]
-
 ARCHIVE_SECONDS = 20.0
 """How long the members of one archive may take to decompress."""
 

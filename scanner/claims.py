@@ -21,6 +21,8 @@ from scanner.resolve import Claim
 
 Key = tuple[AssetType, str]
 """An asset: its type and its id."""
+Namers = dict[str, list[tuple[AssetType, str, Feature]]]
+"""The rows that name each path, and as which feature."""
 
 _COLUMNS = "type, id, owner, ts, image, segment, embedding, keypoints, embedded, time"
 _PATHS = slice(4, 8)  # of these columns
@@ -65,7 +67,7 @@ class ClaimTable:
         """The rows of some ids of one type."""
         return {row[1]: _record(type, row) for row in self._found(type, ids)}
 
-    def naming(self, paths: Iterable[str]) -> dict[str, list[tuple[AssetType, str, Feature]]]:
+    def naming(self, paths: Iterable[str]) -> Namers:
         """Which rows name each path, and as which feature; paths that none names are left out."""
         if not self.any:
             return {}
@@ -78,7 +80,7 @@ class ClaimTable:
             " WHERE row IN (SELECT value FROM json_each(?)) ORDER BY id, type",
             (json.dumps(numbers),),
         )
-        result: dict[str, list[tuple[AssetType, str, Feature]]] = {}
+        result: Namers = {}
         for type, id, *raws in found:
             for feature, raw in enumerate(raws):
                 path = None if raw is None else self._paths.resolve(raw)

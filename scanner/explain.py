@@ -11,7 +11,7 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 
-from scanner.checks import Identity, Status, Task, Verdict, check
+from scanner.checks import check
 from scanner.claims import Key
 from scanner.config import Config
 from scanner.exceptions import PipelineUnavailable
@@ -24,9 +24,11 @@ from scanner.index import Index
 from scanner.listing import Lister, is_utf8
 from scanner.pathhash import path_hash
 from scanner.pipeline import Pipeline
+from scanner.placing import key_of
 from scanner.queries import Queries
 from scanner.records import AssetItem, AssetType, Feature
 from scanner.resolve import Disagreement, Outcome
+from scanner.verdicts import Identity, Status, Task, Verdict
 
 
 @dataclass(slots=True)
@@ -181,10 +183,7 @@ class _Inquiry:
         keys = [key for key in self.scope.keys if self._uses(key, path)]
         if not keys:
             named = [(type, id) for type, id, _ in naming]
-            placed = [
-                (place.type, path if place.asset_id is None else place.asset_id)
-                for place in self.index.layout.classify(path)
-            ]
+            placed = [key_of(place, path) for place in self.index.layout.classify(path)]
             keys = [key for key in dict.fromkeys([*named, *placed]) if self._known(key)]
         self._tell(keys, path)
 

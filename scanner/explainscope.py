@@ -17,6 +17,7 @@ from scanner.explainpatterns import image_folders
 from scanner.index import Index
 from scanner.listing import GONE, Lister, Listing, Unreadable, is_utf8
 from scanner.pattern import is_exact, key_directory
+from scanner.placing import key_of
 from scanner.records import ARTIFACTS, AssetType, Feature
 from scanner.roots import Roots
 from scanner.tree import join, split
@@ -59,12 +60,8 @@ class Scope:
             self.add_key((type, id))
         layout = self._index.layout
         for place in dict.fromkeys((*layout.classify(path), *layout.classify(path, images=False))):
-            if place.asset_id is not None:
-                self.add_key((place.type, place.asset_id))
-            elif place.feature is Feature.IMAGE:
-                self.add_key((place.type, path))
-            else:
-                self.add_key((place.type, path))
+            self.add_key(key_of(place, path))
+            if place.asset_id is None and place.feature is not Feature.IMAGE:
                 self._add_images_of(place.type, place.feature, place.key)
 
     def add_key(self, key: Key) -> None:

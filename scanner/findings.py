@@ -32,7 +32,6 @@ STRANGE = (Kind.MISSING, Kind.MISPLACED, Kind.OUTSIDE)
 CHECKED_WITH_IMAGE = (Feature.SEGMENT, Feature.KEYPOINTS)
 JUDGED = (CheckState.CHECKED, CheckState.UNCHECKED)
 _PORTION = 2000
-_COLUMNS = "id, feature, kind, scope, state, path, claimed, detail, reason"
 
 
 class Status(IntEnum):
@@ -55,6 +54,10 @@ class Stored(NamedTuple):
     claimed: str | None
     detail: str
     reason: str | None
+
+
+STORED = ", ".join(Stored._fields)
+"""The columns of ``findings`` that make a :class:`Stored`."""
 
 
 class Detail(NamedTuple):
@@ -187,7 +190,7 @@ class FindingTable:
     def _stored(self, type: AssetType, ids: str) -> dict[str, list[Stored]]:
         result: dict[str, list[Stored]] = {}
         rows = self._db.execute(
-            f"SELECT {_COLUMNS} FROM findings WHERE type=? AND id IN (SELECT value FROM json_each(?))"
+            f"SELECT {STORED} FROM findings WHERE type=? AND id IN (SELECT value FROM json_each(?))"
             " AND feature<4",
             (type, ids),
         )
@@ -408,7 +411,4 @@ def check_state(comparison: Comparison, feature: Feature) -> CheckState:
 
 def _used(comparison: Comparison, feature: Feature) -> str | None:
     """The path of the file that the asset uses as a feature."""
-    after = comparison.after
-    if not after.listed:
-        return None
-    return (after.image, after.segment, after.embedding, after.keypoints)[feature]
+    return comparison.after.file(feature) if comparison.after.listed else None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from scanner.backlog import SLICE, Backlog, Slices
 from scanner.claimpath import common_prefix
 from scanner.contentchecks import OUTCOMES
-from scanner.findings import Status, Stored
+from scanner.findings import STORED, Status, Stored
 from scanner.index import Index
 from scanner.records import AssetType, Feature
 from scanner.resolve import Outcome
@@ -23,7 +23,6 @@ MANY_CLAIMS = 20
 MANY_FILES = 100
 _SAMPLE = 500
 KEYS = {outcome: key for key, outcome in OUTCOMES.items()}
-_COLUMNS = "id, feature, kind, scope, state, path, claimed, detail, reason"
 
 
 class Strange(NamedTuple):
@@ -136,8 +135,7 @@ class Floods:
         """Every finding of a problem into another state."""
         while True:
             rows = self._db.execute(
-                f"SELECT {_COLUMNS} FROM findings"
-                " WHERE reason=? AND type=? AND feature=? AND state=? LIMIT ?",
+                f"SELECT {STORED} FROM findings WHERE reason=? AND type=? AND feature=? AND state=? LIMIT ?",
                 (strange.reason, strange.type, strange.feature, old, SLICE),
             ).fetchall()
             if not rows:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from scanner.backlog import Backlog, Slices
-from scanner.findings import FRAMES, Status, Stored
+from scanner.findings import FRAMES, STORED, Status, Stored
 from scanner.index import Index
 from scanner.records import AssetType, Kind
 
@@ -69,8 +69,7 @@ class FrameGaps:
 
     def _tell(self, video: str, detail: str | None) -> None:
         row = self._db.execute(
-            "SELECT id, feature, kind, scope, state, path, claimed, detail, reason FROM findings"
-            " WHERE type=? AND id=? AND feature=? AND kind=?",
+            f"SELECT {STORED} FROM findings WHERE type=? AND id=? AND feature=? AND kind=?",
             (_TYPE, video, FRAMES, str(Kind.SUSPECT)),
         ).fetchone()
         old = None if row is None else Stored(*row)

@@ -7,11 +7,11 @@ to the general way of :mod:`scanner.assets`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from scanner.claims import Key
+from scanner.claims import Key, Namers
 from scanner.layout import Layout, Placement
 from scanner.records import ARTIFACTS, AssetRow, AssetType, Feature
 from scanner.resolve import Claim, Evidence, Found
@@ -43,9 +43,6 @@ class FreshAsset:
     def paths(self) -> list[str]:
         """The paths of all its files."""
         return [piece.found.path for piece in self.pieces if piece is not None]
-
-
-Naming = Mapping[str, list[tuple[AssetType, str, Feature]]]
 
 
 class FreshAssets:
@@ -134,7 +131,7 @@ def evidence_of(
     asset: FreshAsset,
     row: AssetRow | None,
     claims: tuple[Claim | None, ...],
-    naming: Naming,
+    naming: Namers,
     recorded: frozenset[Feature],
 ) -> Evidence | None:
     """All that is known about the asset, or None where its files do not speak for themselves."""
@@ -168,7 +165,7 @@ def _looked_for(asset: FreshAsset) -> bool:
     return True
 
 
-def _named_alone(key: Key, pieces: Sequence[Piece | None], naming: Naming) -> bool:
+def _named_alone(key: Key, pieces: Sequence[Piece | None], naming: Namers) -> bool:
     """Whether no other row, and no other feature, names a file of the asset."""
     for feature, piece in enumerate(pieces):
         namers = () if piece is None else naming.get(piece.found.path, ())

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from scanner.cases import Case, Record
-from scanner.claims import NO_CLAIMS, ClaimTable, Key
+from scanner.claims import NO_CLAIMS, ClaimTable, Key, Namers
 from scanner.expectations import Expectations
 from scanner.layout import Layout
 from scanner.pathhash import path_hash
@@ -22,7 +22,6 @@ _COLUMNS = (
     "asset, scope, listed, owner, has, checks, ts, image, segment, embedding, keypoints, others,"
     " image_mtime, image_updated, updated"
 )
-Naming = Mapping[str, list[tuple[AssetType, str, Feature]]]
 
 
 class Gatherer:
@@ -85,9 +84,9 @@ class Gatherer:
         row: AssetRow | None,
         claims: tuple[Claim | None, ...],
         candidates: set[str],
-        naming: Naming,
+        naming: Namers,
     ) -> Case:
-        images = self._images((type, id), claims, candidates, naming)
+        images = self._images((type, id), candidates, naming)
         source = names_source(images, claims, before)
         names = None if source is None else self._layout.image_names(type, source)
         found: list[list[Found]] = [images]
@@ -102,6 +101,7 @@ class Gatherer:
             found.append(self._artifacts((type, id), feature, claims[feature], wanted, loose))
         found = [self._judged((type, id), feature, found[feature]) for feature in Feature]
         keys.update(self._expectations.other_keys((type, id), names))
+        had = before.resolved.artifacts if before is not None else set()
         owner = row.owner_id if row is not None else None
         if owner is None and names is not None:
             owner = names.owner_id
@@ -116,7 +116,7 @@ class Gatherer:
             owner,
             names.timestamp if names else None,
             *self._competition((type, id), claims, naming),
-            strays=self._strays((type, id), candidates | _artifacts_of(before), found),
+            strays=self._strays((type, id), candidates | had, found),
             recorded=self.recorded[type],
         )
         return Case((type, id), before, evidence, frozenset(keys))
@@ -133,9 +133,7 @@ class Gatherer:
             and any(self._places.is_loose(key, feature, path) for feature in ARTIFACTS)
         )
 
-    def _images(
-        self, key: Key, claims: tuple[Claim | None, ...], candidates: set[str], naming: Naming
-    ) -> list[Found]:
+    def _images(self, key: Key, candidates: set[str], naming: Namers) -> list[Found]:
         """The files that claim the id: the one that the row names, then by pattern, extension and path."""
         ranked: list[tuple[tuple[int, int, str], Found]] = []
         for path in candidates:
@@ -212,7 +210,7 @@ class Gatherer:
             yield Found(path, state)
 
     def _competition(
-        self, key: Key, claims: tuple[Claim | None, ...], naming: Naming
+        self, key: Key, claims: tuple[Claim | None, ...], naming: Namers
     ) -> tuple[tuple[str, ...], tuple[Feature, ...]]:
         """The rows that own this row's image, and the features whose file another row claims too."""
         rivals: tuple[str, ...] = ()
@@ -252,8 +250,7 @@ def _candidates(marked: set[str], before: Record | None, claims: tuple[Claim | N
         if before.resolved.image is not None:
             paths.add(before.resolved.image)
         if not before.resolved.listed:
-            orphans = (before.resolved.segment, before.resolved.embedding, before.resolved.keypoints)
-            paths.update(path for path in orphans if path is not None)
+            paths.update(before.resolved.artifacts)
     claim = claims[Feature.IMAGE]
     if claim is not None and claim.path is not None:
         paths.add(claim.path)
@@ -262,11 +259,3 @@ def _candidates(marked: set[str], before: Record | None, claims: tuple[Claim | N
 
 def _outcome(detail: tuple[int, int] | None, path: str) -> int:
     return detail[1] if detail is not None and detail[0] == path_hash(path) else Outcome.NONE
-
-
-def _artifacts_of(before: Record | None) -> set[str]:
-    """The artifacts that an asset had."""
-    if before is None:
-        return set()
-    files = (before.resolved.file(feature) for feature in ARTIFACTS)
-    return {path for path in files if path is not None}

@@ -123,7 +123,7 @@ class Index:
             self._compare,
         )
         self.assets.recorded.update(self.recorded() or {})
-        self.users = FileUsers(self.db, self.claims, self._classify)
+        self.users = FileUsers(self.db, self.claims, self._classify, self.assets.expecting)
         self._told = compared
         self.findings = FindingTable(self.db, self.tree, self.assets, self.owners.counts, config.verify)
         self.mirror = Mirror(self.db, self.tree, self.claims, self.owners, self.assets)

@@ -36,11 +36,6 @@ class Lookup:
         with self._within_bounds() as conn:
             return self._by(conn, plans, Table.JOBS, "job_id", job_id)
 
-    def product(self, plans: Plans, product_id: str) -> list[PipelineRow]:
-        """The product's row, after its job's."""
-        with self._within_bounds() as conn:
-            return self._product(conn, plans, product_id)
-
     def video(self, plans: Plans, video_id: str) -> list[PipelineRow]:
         """The video's row and memberships, after its jobs'."""
         with self._within_bounds() as conn:

@@ -19,7 +19,7 @@ from scanner.lookup import Lookup
 from scanner.oddities import Oddities
 from scanner.poll import Poll, Reader, Schema
 from scanner.records import AssetType, PipelineRow
-from scanner.rows import BeginFull, FullPass, PollItem, Rows, Table
+from scanner.rows import PollItem, Table
 from scanner.tableplan import TablePlan, missing_columns, plan_table
 from scanner.tablespec import TableSpec, table_specs
 from scanner.timestamps import MICROS, Clock
@@ -27,8 +27,6 @@ from scanner.window import TableState
 
 if TYPE_CHECKING:
     from scanner.config import DatabaseConfig
-
-__all__ = ["BeginFull", "FullPass", "Pipeline", "Rows", "Table"]
 
 STATEMENT_SECONDS = 30.0
 LOOKUP_SECONDS = 1.0
@@ -95,11 +93,6 @@ class Pipeline:
         """The rows of one job by its id; empty where there is none. Raises ``PipelineUnavailable``."""
         with self._translated():
             return self._lookup.job(self._plans_for_lookup(), job_id)
-
-    def lookup_product(self, product_id: str) -> list[PipelineRow]:
-        """The rows of one product and of its job."""
-        with self._translated():
-            return self._lookup.product(self._plans_for_lookup(), product_id)
 
     def lookup_video(self, video_id: str) -> list[PipelineRow]:
         """The rows of one video, its memberships and its jobs."""

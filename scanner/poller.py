@@ -18,8 +18,6 @@ from scanner.rows import PollDone, PollFailed, SinkItem
 if TYPE_CHECKING:
     from scanner.config import DatabaseConfig
 
-__all__ = ["PollDone", "PollFailed", "Poller", "PollerStatus"]
-
 log = logging.getLogger(__name__)
 
 FULL_SHARE = 0.05  # the part of the time that full comparisons may take where they need not be rare

@@ -119,6 +119,11 @@ class Resolved(NamedTuple):
         """The path of the file that is used, corrupt or not."""
         return (self.image, self.segment, self.embedding, self.keypoints)[feature]
 
+    @property
+    def artifacts(self) -> set[str]:
+        """The paths of the artifacts that are used."""
+        return {path for path in (self.segment, self.embedding, self.keypoints) if path is not None}
+
 
 class Disagreement(NamedTuple):
     """A finding before it has held for the grace period."""

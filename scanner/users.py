@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from scanner.claims import ClaimTable, Key
 from scanner.layout import Placement
 from scanner.pathhash import path_hash
+from scanner.placing import key_of
 from scanner.records import AssetType, Feature
 
 Use = tuple[Key, Feature]
@@ -17,14 +18,20 @@ Uses = dict[Use, str | None]
 
 
 class FileUsers:
-    """Answers from the index, inside the caller's transaction."""
+    """Answers from the index, inside the caller's transaction; ``expecting`` gives the assets that look for
+    an artifact by one of these hashes of keys."""
 
     def __init__(
-        self, connection: Any, claims: ClaimTable, classify: Callable[..., tuple[Placement, ...]]
+        self,
+        connection: Any,
+        claims: ClaimTable,
+        classify: Callable[..., tuple[Placement, ...]],
+        expecting: Callable[[Collection[int]], Iterable[Key]],
     ) -> None:
         self._db = connection  # rows are typed where they are unpacked
         self._claims = claims
         self._classify = classify
+        self._expecting = expecting
 
     def of(self, paths: Iterable[str]) -> dict[str, Uses]:
         """The uses of each path."""
@@ -36,25 +43,16 @@ class FileUsers:
                 ids[type].add(id)
         for path in uses:
             for place in {*self._classify(path), *self._classify(path, images=False)}:
-                ids[place.type].add(path if place.asset_id is None else place.asset_id)
+                type, id = key_of(place, path)
+                ids[type].add(id)
                 if place.feature is not Feature.IMAGE:
                     hashes.add(path_hash(place.key))
-        self._add_expecting(ids, hashes)
+        for type, id in self._expecting(hashes):
+            ids[type].add(id)
         for type, some in ids.items():
             if some:
                 self._add(uses, type, some)
         return uses
-
-    def _add_expecting(self, ids: Mapping[AssetType, set[str]], hashes: set[int]) -> None:
-        if not hashes:
-            return
-        rows = self._db.execute(
-            "SELECT type, id FROM expected JOIN assets USING(asset)"
-            " WHERE hash IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(hashes)),),
-        )
-        for type, id in rows:
-            ids[AssetType(type)].add(id)
 
     def _add(self, uses: Mapping[str, Uses], type: AssetType, ids: set[str]) -> None:
         rows = self._db.execute(

@@ -10,7 +10,7 @@ from scanner.backlog import SLICE, Backlog, Slices
 from scanner.config import Config
 from scanner.contentchecks import ContentChecks
 from scanner.exceptions import IndexFull
-from scanner.findings import FRAMES, Status, Stored
+from scanner.findings import FRAMES, STORED, Status, Stored
 from scanner.floods import Floods
 from scanner.framegaps import FrameGaps
 from scanner.pattern import is_exact
@@ -26,7 +26,7 @@ PAUSE_US = 200
 FULL_SECONDS = 5.0
 PUBLISH_SECONDS = 0.1
 MIN_PORTION, MAX_PORTION = 50, 1000
-_COLUMNS = "type, since, id, feature, kind, scope, state, path, claimed, detail, reason"
+_COLUMNS = f"type, since, {STORED}"
 
 
 class _Due(NamedTuple):
