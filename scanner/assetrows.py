@@ -8,7 +8,7 @@ from typing import Any
 from scanner.cases import Case, Record
 from scanner.owners import OwnerTable
 from scanner.records import AssetType, Feature
-from scanner.resolve import HAS, CheckState, Resolved
+from scanner.resolve import HAS, CheckState, Resolved, check_state
 
 Moves = dict[str, list[tuple[int | None, int | None]]]
 
@@ -126,7 +126,7 @@ def _counted(has: int, checks: int) -> tuple[str, ...]:
         if has:
             names.append("any")
         for feature in Feature:
-            state = CheckState((checks >> (2 * feature)) & 3)
+            state = check_state(checks, feature)
             if state is not CheckState.NOTHING:
                 names.append(f"{state.name.lower()}:{feature.wire}")
         known = _counted_cache[has, checks] = tuple(names)

@@ -25,7 +25,7 @@ from scanner.pathhash import path_hash
 from scanner.pattern import is_exact
 from scanner.placing import Classifier, Places, key_of
 from scanner.records import AssetType, Feature
-from scanner.resolve import CheckState, Outcome, Resolved, Rules, chosen, compare, resolve
+from scanner.resolve import JUDGED, Outcome, Resolved, Rules, check_state, chosen, compare, resolve
 from scanner.tree import State, Tree
 
 _CHUNK = 1000
@@ -381,6 +381,6 @@ class AssetTable:
             path = after.file(feature)
             if path is None or (before is not None and before.file(feature) == path):
                 continue
-            if (after.checks >> (2 * feature)) & 3 in (CheckState.CHECKED, CheckState.UNCHECKED):
+            if check_state(after.checks, feature) in JUDGED:
                 self._tree.set_verdict(path, None, Outcome.NONE)
                 self.mark_files([path])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from scanner.pattern import encodable
 from scanner.timestamps import EARLIEST_US, BadTimestamp, Clock, in_range
 
 Report = Callable[[int, str], None]  # the row's place in the batch, and what is wrong with its value
@@ -97,15 +98,7 @@ def local_micros_cleaner(clock: Clock) -> Cleaner:
 
 def is_sound(value: str) -> bool:
     """True for text that can be stored, sent and used in a path: no NUL, no lone surrogate."""
-    if "\0" in value:
-        return False
-    if value.isascii():
-        return True
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return "\0" not in value and encodable(value)
 
 
 class _BadValueError(ValueError):

@@ -19,7 +19,7 @@ from scanner.claims import Key
 from scanner.owners import Counts
 from scanner.pathhash import path_hash
 from scanner.records import AssetType, Feature, Kind
-from scanner.resolve import CheckState, Disagreement, Outcome
+from scanner.resolve import JUDGED, CheckState, Disagreement, Outcome, check_state
 from scanner.settings import VerifyConfig
 from scanner.tree import Tree
 
@@ -30,7 +30,6 @@ SAME = 4
 STRANGE = (Kind.MISSING, Kind.MISPLACED, Kind.OUTSIDE)
 """The kinds that a prefix which is not mounted brings about."""
 CHECKED_WITH_IMAGE = (Feature.SEGMENT, Feature.KEYPOINTS)
-JUDGED = (CheckState.CHECKED, CheckState.UNCHECKED)
 _PORTION = 2000
 
 
@@ -350,8 +349,8 @@ class FindingTable:
         valid = {}
         for feature, detail in details.items():
             path = _used(comparison, feature)
-            state = check_state(comparison, feature)
-            if path is None or state in (CheckState.NOTHING, CheckState.PENDING):
+            state = check_state(comparison.after.checks, feature)
+            if path is None or state not in JUDGED:
                 self._drop(comparison.key, feature, detail)
             elif detail.hash != path_hash(path):
                 self._drop(comparison.key, feature, detail)
@@ -366,11 +365,11 @@ class FindingTable:
 
     def _check_order(self, comparison: Comparison) -> None:
         """What is compared with the image is judged after it, so where the image waits it waits as well."""
-        if check_state(comparison, Feature.IMAGE) is not CheckState.PENDING:
+        if check_state(comparison.after.checks, Feature.IMAGE) is not CheckState.PENDING:
             return
         for feature in CHECKED_WITH_IMAGE:
             path = _used(comparison, feature)
-            if path is not None and check_state(comparison, feature) in JUDGED:
+            if path is not None and check_state(comparison.after.checks, feature) in JUDGED:
                 self.judge_anew(comparison.key, feature, path)
 
     def judge_anew(self, key: Key, feature: Feature, path: str) -> None:
@@ -402,11 +401,6 @@ class FindingTable:
         if row[0] < SAME:
             return ""
         return "the embedding is byte-identical to those of other images"
-
-
-def check_state(comparison: Comparison, feature: Feature) -> CheckState:
-    """Where the check of a feature's file stands."""
-    return CheckState((comparison.after.checks >> (2 * feature)) & 3)
 
 
 def _used(comparison: Comparison, feature: Feature) -> str | None:

@@ -43,8 +43,6 @@ class Placement(NamedTuple):
 class ImageNames(NamedTuple):
     """What an image's own path says about it; ``timestamp`` is in seconds, None for product images."""
 
-    rank: int
-    ext_rank: int
     names: Mapping[str, str]
     asset_id: str | None
     owner_id: str | None
@@ -268,11 +266,10 @@ class Layout:
 
     def _image_names(self, rule: Rule, template: Template | None, groups: dict[str, str]) -> ImageNames:
         asset_id = template.fill(groups) if template else None
-        extension = groups.pop(EXT, None)
-        ext_rank = 0 if extension is None else self._ranks[fold_ext(extension)]
+        groups.pop(EXT, None)
         owner = groups.get(OWNER_NAMES[rule.type])
-        timestamp = self.timestamp(groups) if rule.type is AssetType.VIDEO_FRAME else None
-        return ImageNames(rule.rank, ext_rank, groups, asset_id, owner, timestamp)
+        timestamp = self._timestamp(groups.get("frame", "")) if rule.type is AssetType.VIDEO_FRAME else None
+        return ImageNames(groups, asset_id, owner, timestamp)
 
     def artifact_keys(
         self, type: AssetType, feature: Feature, asset_id: str, names: Mapping[str, str] | None
@@ -306,9 +303,7 @@ class Layout:
 
     def _expectation(self, prospect: _Prospect, found: re.Match[str], asset_id: str) -> Expectation:
         owner = found[prospect.owner] if prospect.owner else None
-        timestamp = None
-        if self._fps > 0 and prospect.frame:
-            timestamp = self.timestamp({"frame": found[prospect.frame]})
+        timestamp = self._timestamp(found[prospect.frame]) if prospect.frame else None
         keys = {
             form % tuple([found[slot] if slot else asset_id for slot in slots]): feature
             for feature, form, slots in prospect.keys
@@ -319,15 +314,12 @@ class Layout:
         """The rank of the extension that makes ``path`` an instance of ``key`` (0 if exact), else None."""
         return match_key(key, path, self._ranks)
 
-    def timestamp(self, frame: str | Mapping[str, str]) -> float | None:
+    def _timestamp(self, frame: str) -> float | None:
         """The seconds at which a frame stands by its number and ``fps``; None where they do not tell.
 
-        ``frame`` is the image's path or the names in it; the number is the last run of digits in ``{frame}``.
+        The number is the last run of digits in what ``{frame}`` stands for.
         """
-        if isinstance(frame, str):
-            found = self.image_names(AssetType.VIDEO_FRAME, frame)
-            return found.timestamp if found else None
-        runs = _DIGITS.findall(frame.get("frame", "")) if self._fps > 0 else []
+        runs = _DIGITS.findall(frame) if self._fps > 0 else []
         seconds = float(runs[-1]) / self._fps if runs else math.inf
         return seconds if math.isfinite(seconds) else None
 

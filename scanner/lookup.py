@@ -12,15 +12,12 @@ from sqlalchemy.engine import Connection
 from scanner.cleaning import is_sound
 from scanner.postgres_source import PostgresSource
 from scanner.records import AssetRow, AssetType, MembershipRow, PipelineRow, ProductRow, VideoRow
-from scanner.rows import Table
+from scanner.rows import ASSET_TABLES, Table
 from scanner.sqlite_source import SqliteSource
 from scanner.tableplan import Kind, TablePlan
 
 _ENOUGH = 1000  # rows for one key: more memberships than any video has
-_ASSETS = {
-    AssetType.PRODUCT_IMAGE: (Table.PRODUCT_IMAGES, "img_id"),
-    AssetType.VIDEO_FRAME: (Table.VIDEO_FRAMES, "frame_id"),
-}
+_IDS = {AssetType.PRODUCT_IMAGE: "img_id", AssetType.VIDEO_FRAME: "frame_id"}
 
 Plans = Mapping[Table, TablePlan]
 
@@ -43,9 +40,8 @@ class Lookup:
 
     def asset(self, plans: Plans, type_: AssetType, asset_id: str) -> list[PipelineRow]:
         """The asset's row, after its owner's and their jobs'."""
-        table, key = _ASSETS[type_]
         with self._within_bounds() as conn:
-            found = self._by(conn, plans, table, key, asset_id)
+            found = self._by(conn, plans, ASSET_TABLES[type_], _IDS[type_], asset_id)
             owners: list[PipelineRow] = []
             for row in found:
                 if isinstance(row, AssetRow) and row.owner_id is not None:

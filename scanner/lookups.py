@@ -17,7 +17,7 @@ from scanner.records import (
     ProductRow,
     VideoRow,
 )
-from scanner.rows import Applied, Rows, SinkItem, Table
+from scanner.rows import ASSET_TABLES, Applied, Rows, SinkItem, Table
 
 LOG = logging.getLogger(__name__)
 WAIT_SECONDS = 1.0
@@ -66,6 +66,5 @@ class Lookups:
 
 def _table_of(row: PipelineRow) -> Table:
     if isinstance(row, AssetRow):
-        image = row.type is AssetType.PRODUCT_IMAGE
-        return Table.PRODUCT_IMAGES if image else Table.VIDEO_FRAMES
+        return ASSET_TABLES[row.type]
     return next(table for kind, table in _TABLES if isinstance(row, kind))

@@ -16,10 +16,21 @@ from scanner.assets import AssetTable
 from scanner.claims import ClaimTable
 from scanner.owners import OwnerTable
 from scanner.records import AssetRow, AssetType, JobRow, MembershipRow, ProductRow, VideoRow
-from scanner.rows import Applied, BeginFull, FullPass, PollDone, PollFailed, Recorded, Rows, SinkItem, Table
+from scanner.rows import (
+    ASSET_TABLES,
+    Applied,
+    BeginFull,
+    FullPass,
+    PollDone,
+    PollFailed,
+    Recorded,
+    Rows,
+    SinkItem,
+    Table,
+)
 from scanner.tree import UNMATCHED, Tree
 
-_ASSET_TABLES = {Table.PRODUCT_IMAGES: AssetType.PRODUCT_IMAGE, Table.VIDEO_FRAMES: AssetType.VIDEO_FRAME}
+_TYPES = {table: type for type, table in ASSET_TABLES.items()}
 _KEY_TABLES = {
     Table.JOBS: "jobs",
     Table.PRODUCTS: "products",
@@ -64,16 +75,16 @@ class Mirror:
     def put(self, item: SinkItem) -> None:
         """Apply one item of a poll."""
         match item:
-            case Rows(table, rows) if table in _ASSET_TABLES:
-                self._put_assets(_ASSET_TABLES[table], cast(Sequence[AssetRow], rows))
+            case Rows(table, rows) if table in _TYPES:
+                self._put_assets(_TYPES[table], cast(Sequence[AssetRow], rows))
             case Rows(table, rows):
                 self._put_keyed(table, rows)
-            case BeginFull(table) if table in _ASSET_TABLES:
-                self._claims.begin_full(_ASSET_TABLES[table])
+            case BeginFull(table) if table in _TYPES:
+                self._claims.begin_full(_TYPES[table])
             case BeginFull(table):
                 self._seen[table] = set()
-            case FullPass(table) if table in _ASSET_TABLES:
-                for row in self._claims.end_full(_ASSET_TABLES[table]):
+            case FullPass(table) if table in _TYPES:
+                for row in self._claims.end_full(_TYPES[table]):
                     self._mark_row(row, None)
             case FullPass(table):
                 self._remove_unseen(table)

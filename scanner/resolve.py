@@ -48,6 +48,9 @@ class CheckState(IntEnum):
     UNCHECKED = 3
 
 
+JUDGED = (CheckState.CHECKED, CheckState.UNCHECKED)
+
+
 class Found(NamedTuple):
     """A file that could be the asset's image or artifact."""
 
@@ -143,6 +146,11 @@ def chosen(found: Sequence[Found]) -> Found | None:
     return None
 
 
+def check_state(checks: int, feature: Feature) -> CheckState:
+    """Where the check of a feature's file stands by ``assets.checks``."""
+    return CheckState((checks >> (2 * feature)) & 3)
+
+
 def is_corrupt(state: State, excused: frozenset[Outcome] = frozenset()) -> bool:
     """Whether content that was read has been judged, by more than an expectation that most files fail."""
     verdict = state.verdict
@@ -157,7 +165,7 @@ def resolve(evidence: Evidence, rules: Rules) -> Resolved:
     checks = 0
     if image is not None:
         times.append(image.state.mtime_ns)
-        checks = _check_state(Feature.IMAGE, image.state, rules)
+        checks = _checked(Feature.IMAGE, image.state, rules)
     image_updated = max(times, default=None)
     has = 0
     paths: list[str | None] = [None, None, None]
@@ -166,7 +174,7 @@ def resolve(evidence: Evidence, rules: Rules) -> Resolved:
         if artifact is None:
             continue
         paths[feature - 1], state = artifact
-        checks |= _check_state(feature, state, rules) << shift
+        checks |= _checked(feature, state, rules) << shift
         if state.verdict > Outcome.OK and is_corrupt(state, rules.excused):
             has |= bit << CORRUPT_SHIFT
         else:
@@ -198,7 +206,7 @@ def _row_times(row: AssetRow) -> list[int]:
     return [row.time_us * 1000]
 
 
-def _check_state(feature: Feature, state: State, rules: Rules) -> int:
+def _checked(feature: Feature, state: State, rules: Rules) -> CheckState:
     if feature not in rules.checks:
         return CheckState.NOTHING
     if state.verdict == Outcome.NONE:

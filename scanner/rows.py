@@ -22,6 +22,10 @@ class Table(StrEnum):
     VIDEO_FRAMES = "video_frames"
 
 
+ASSET_TABLES = {AssetType.PRODUCT_IMAGE: Table.PRODUCT_IMAGES, AssetType.VIDEO_FRAME: Table.VIDEO_FRAMES}
+"""Where the rows of each type of asset are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows of one table to insert or update; a batch has at most ``BATCH`` rows and at least one."""

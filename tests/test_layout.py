@@ -160,7 +160,7 @@ def test_an_image_may_be_named_by_its_id_and_an_id_may_hold_the_extension() -> N
     (placement,) = named.classify("frames/a.b.JPG")
     assert placement.asset_id == "a.b.JPG"
     found = named.image_names(FRAME, "frames/a.b.JPG")
-    assert found == ImageNames(0, 0, {"id": "a.b"}, "a.b.JPG", None, None)
+    assert found == ImageNames({"id": "a.b"}, "a.b.JPG", None, None)
 
 
 def test_a_constant_path_is_a_pattern_too() -> None:
@@ -195,7 +195,7 @@ def test_image_names_hold_even_where_an_artifact_takes_the_path() -> None:
 def test_image_names_come_from_the_most_literal_pattern() -> None:
     several = layout({"image": ("frames/{video_id}/{frame}.{ext}", "frames/{video_id}/f_{frame}.{ext}")})
     found = several.image_names(FRAME, "frames/v/f_7.PNG")
-    assert found == ImageNames(1, 2, {"video_id": "v", "frame": "7"}, "v_frame_7", "v", None)
+    assert found == ImageNames({"video_id": "v", "frame": "7"}, "v_frame_7", "v", None)
 
 
 @pytest.mark.parametrize(
@@ -214,15 +214,19 @@ def test_image_names_come_from_the_most_literal_pattern() -> None:
 def test_a_frame_stands_at_its_number_by_fps(frame: str, fps: float, seconds: float | None) -> None:
     timed = layout({"fps": fps})
     path = f"frames/v/{frame}.jpg"
-    found = timed.image_names(FRAME, path)
+    found, expected = timed.image_names(FRAME, path), timed.expectation(FRAME, f"v_frame_{frame}", path)
     assert found is not None
-    assert found.timestamp == timed.timestamp(path) == timed.timestamp({"frame": frame}) == seconds
+    assert expected is not None
+    assert found.timestamp == expected.timestamp == seconds
 
 
 def test_what_is_no_frame_has_no_timestamp() -> None:
     timed = layout({"fps": 25.0}, {"image": ("products/{product_id}/{frame}.{ext}",), "id": "{frame}"})
-    assert timed.timestamp("elsewhere/7.jpg") is None
-    assert timed.timestamp({"video_id": "7"}) is None
+    assert timed.image_names(FRAME, "elsewhere/7.jpg") is None
+    unnumbered = layout({"fps": 25.0, "image": ("frames/{video_id}/7.{ext}",), "id": "{video_id}"})
+    frame = unnumbered.image_names(FRAME, "frames/7/7.jpg")
+    assert frame is not None
+    assert frame.timestamp is None
     found = timed.image_names(PRODUCT, "products/p/7.jpg")
     assert found is not None
     assert found.timestamp is None
