@@ -179,6 +179,4 @@ class Crawl:
 
     def _refill(self) -> bool:
         self._portion = next(self._known, [])[::-1]
-        if not self._portion:
-            self._known = iter(())  # what comes into the index from now on has just been listed
         return bool(self._portion)

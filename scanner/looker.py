@@ -335,7 +335,7 @@ class Looker:
         for gone in changes.gone_directories:
             self._forget(gone)
         if len(self.settling):
-            self.settling.looked_at(directory, look.names, {path for path, _ in changes.held})
+            self.settling.looked_at(directory, look.names, changes.held)
         known = set(changes.new_directories)
         if deeper:
             for name in look.directories:
@@ -373,8 +373,7 @@ class Looker:
         return task.found or self.watcher.watches(task.directory)
 
     def _suspect(self, changes: Changes) -> None:
-        paths = {*changes.files, *changes.new_directories, *changes.gone_directories}
-        paths.update(path for path, _ in changes.held)
+        paths = {*changes.files, *changes.new_directories, *changes.gone_directories, *changes.held}
         paths -= self._were_held  # these were to be looked at again in any case
         if paths:
             self.differences.suspect(paths, time.monotonic())

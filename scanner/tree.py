@@ -42,14 +42,14 @@ class Changes:
     """What making one listing true has changed; paths are relative to the data root.
 
     ``files`` maps a path to its new state, or None where it is gone. ``new_directories`` have to be
-    listed, ``gone_directories`` are no longer watched. ``held`` are names not applied yet, because they
+    listed, ``gone_directories`` are no longer watched. ``held`` are files not applied yet, because they
     may still be growing. ``fresh`` says that nothing was known of the directory before.
     """
 
     files: dict[str, State | None] = field(default_factory=dict)
     new_directories: list[str] = field(default_factory=list)
     gone_directories: list[str] = field(default_factory=list)
-    held: list[tuple[str, Entry]] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)
     files_change: int = 0
     unmatched_change: int = 0
     census: Census = field(default_factory=Counter)
@@ -343,7 +343,7 @@ class Tree:
                 continue
             path = prefix + name
             if (entry[3] >= young_ns or entry[4] >= young_ns) and hold(path, entry):
-                changes.held.append((path, entry))
+                changes.held.add(path)
                 continue
             _, inode, size, mtime, ctime, link = entry
             flags = self._flags_of(path) | (LINK if link else 0)
@@ -379,13 +379,15 @@ class Catalogue:
         self._tree = tree
         self._size = size
         self._last: str | None = None
+        self._ended = False
 
     def __iter__(self) -> Iterator[list[tuple[str, int, int, int]]]:
         return self
 
     def __next__(self) -> list[tuple[str, int, int, int]]:
-        portion = self._tree.directories(self._last, self._size)
+        portion = [] if self._ended else self._tree.directories(self._last, self._size)
         if not portion:
+            self._ended = True  # what comes into the index from now on has just been listed
             raise StopIteration
         self._last = portion[-1][0]
         return portion
