@@ -1,6 +1,6 @@
 // The OpenAPI document as a page: what there is on the left, each endpoint with all it takes and answers.
 
-import { make, paragraphs, prose } from "./dom.js";
+import { h } from "../dashboard/dom.js";
 import { limits, objectOf, resolve, typeText } from "./schema.js";
 import { trial } from "./trial.js";
 
@@ -21,8 +21,8 @@ function show(root) {
   document.title = `${root.info.title}: the interface`;
   state.remove();
   document.getElementById("main").append(
-    make("h1", {}, root.info.title, make("small", {}, root.info.version)),
-    make("div.about", {}, paragraphs(root.info.description), links()),
+    h("h1", {}, root.info.title, h("small", {}, root.info.version)),
+    h("div", { class: "about" }, paragraphs(root.info.description), links()),
     ...operations.map((one) => operation(root, one)),
   );
   document.getElementById("contents").append(...contents(operations));
@@ -31,8 +31,8 @@ function show(root) {
 
 function links() {
   const here = new URL("./", document.baseURI);
-  const link = (href, text) => make("a", { href: new URL(href, here).href }, text);
-  return make("p", {}, link("./", "Dashboard"), " · ", link("openapi.json", "openapi.json"));
+  const link = (href, text) => h("a", { href: new URL(href, here).href }, text);
+  return h("p", {}, link("./", "Dashboard"), " · ", link("openapi.json", "openapi.json"));
 }
 
 /** What a link to an endpoint named did not exist when the page was opened. */
@@ -45,91 +45,91 @@ function toFragment() {
 
 function contents(operations) {
   const items = operations.map((one) =>
-    make("li", {}, make("a", { href: `#${one.operationId}` }, make("span", {}, breakable(one.path)), make("small", {}, one.summary))),
+    h("li", {}, h("a", { href: `#${one.operationId}` }, h("span", {}, breakable(one.path)), h("small", {}, one.summary))),
   );
-  const nothing = make("p.muted", { hidden: true }, "No endpoint fits.");
+  const nothing = h("p", { class: "muted", hidden: true }, "No endpoint fits.");
   const narrow = (event) => {
     const wanted = event.target.value.trim().toLowerCase();
     for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(wanted);
     nothing.hidden = items.some((item) => !item.hidden);
   };
-  const filter = make("input", {
+  const filter = h("input", {
     type: "search",
     placeholder: "Filter endpoints",
     "aria-label": "Filter endpoints",
-    oninput: narrow,
+    on: { input: narrow },
   });
-  return [filter, make("ul", {}, items), nothing];
+  return [filter, h("ul", {}, items), nothing];
 }
 
 // --- one endpoint ----------------------------------------------------------------------------------
 
 function operation(root, one) {
   const parameters = (one.parameters ?? []).map((parameter) => resolve(root, parameter).part);
-  return make(
+  return h(
     "section",
     { id: one.operationId, "aria-labelledby": `${one.operationId}-title` },
-    make(
+    h(
       "h2",
       { id: `${one.operationId}-title` },
-      make("a", { href: `#${one.operationId}` }, make("b", {}, "GET"), " ", breakable(one.path)),
+      h("a", { href: `#${one.operationId}` }, h("b", {}, "GET"), " ", breakable(one.path)),
     ),
-    make("p", {}, prose(one.summary)),
+    h("p", {}, prose(one.summary)),
     parameters.length ? parameterTable(root, parameters) : null,
-    make("h3", {}, "Answers"),
-    make("ul.answers", {}, Object.entries(one.responses).map(([status, answer]) => response(root, status, answer))),
+    h("h3", {}, "Answers"),
+    h("ul", { class: "answers" }, Object.entries(one.responses).map(([status, answer]) => response(root, status, answer))),
     trial(root, one.path, parameters),
   );
 }
 
 /** A path that may be broken behind each slash. */
 function breakable(path) {
-  return path.split(/(?<=\/)/).flatMap((piece) => [piece, make("wbr")]);
+  return path.split(/(?<=\/)/).flatMap((piece) => [piece, h("wbr")]);
 }
 
 function parameterTable(root, parameters) {
   const rows = parameters.map((one) =>
-    make(
+    h(
       "tr",
       {},
-      make("th", { scope: "row" }, make("code", {}, one.name), one.required ? make("em", {}, "required") : null),
-      make("td", {}, one.in),
-      make("td", {}, typeText(root, one.schema), note(limits(root, one.schema))),
-      make("td", {}, prose(one.description)),
+      h("th", { scope: "row" }, h("code", {}, one.name), one.required ? h("em", {}, "required") : null),
+      h("td", {}, one.in),
+      h("td", {}, typeText(root, one.schema), note(limits(root, one.schema))),
+      h("td", {}, prose(one.description)),
     ),
   );
   return table("Parameters", ["name", "in", "type", "meaning"], rows);
 }
 
 function table(caption, heads, rows) {
-  return make(
-    "div.wide",
-    { tabindex: "0", role: "region", "aria-label": caption },
-    make(
+  return h(
+    "div",
+    { class: "wide", tabindex: "0", role: "region", "aria-label": caption },
+    h(
       "table",
       {},
-      make("caption", {}, caption),
-      make("thead", {}, make("tr", {}, heads.map((head) => make("th", { scope: "col" }, head)))),
-      make("tbody", {}, rows),
+      h("caption", {}, caption),
+      h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
+      h("tbody", {}, rows),
     ),
   );
 }
 
 function note(text) {
-  return text ? make("small", {}, text) : null;
+  return text ? h("small", {}, text) : null;
 }
 
 function response(root, status, answer) {
   const { part } = resolve(root, answer);
   const content = Object.entries(part.content ?? {});
-  const kind = status < "400" ? "b.good" : "b.bad";
-  return make(
+  const kind = status < "400" ? "good" : "bad";
+  return h(
     "li",
     {},
-    make(kind, {}, status),
+    h("b", { class: kind }, status),
     " ",
     prose(part.description),
-    content.length ? make("small", {}, content.map(([type]) => type).join(", ")) : null,
+    content.length ? h("small", {}, content.map(([type]) => type).join(", ")) : null,
     headerList(root, part.headers),
     content.map(([, media]) => (media.schema ? objectDetails(root, media.schema) : null)),
   );
@@ -139,9 +139,9 @@ function headerList(root, headers) {
   const names = Object.entries(headers ?? {});
   if (!names.length) return null;
   const rows = names.map(([name, header]) =>
-    make("tr", {}, make("th", { scope: "row" }, make("code", {}, name)), make("td", {}, prose(resolve(root, header).part.description))),
+    h("tr", {}, h("th", { scope: "row" }, h("code", {}, name)), h("td", {}, prose(resolve(root, header).part.description))),
   );
-  return make("details", {}, make("summary", {}, "Headers"), table("Headers", ["name", "meaning"], rows));
+  return h("details", {}, h("summary", {}, "Headers"), table("Headers", ["name", "meaning"], rows));
 }
 
 /** The properties of the object that a schema is about, those within it unfolded on demand. */
@@ -150,15 +150,27 @@ function objectDetails(root, schema, deep = 0) {
   if (!found || deep >= DEEP) return null;
   const required = new Set(found.part.required ?? []);
   const rows = Object.entries(found.part.properties).map(([name, property]) =>
-    make(
+    h(
       "tr",
       {},
-      make("th", { scope: "row" }, make("code", {}, name), required.has(name) ? null : make("em", {}, "optional")),
-      make("td", {}, typeText(root, property), note(limits(root, property))),
-      make("td", {}, prose(resolve(root, property).part.description ?? property.description), objectDetails(root, property, deep + 1)),
+      h("th", { scope: "row" }, h("code", {}, name), required.has(name) ? null : h("em", {}, "optional")),
+      h("td", {}, typeText(root, property), note(limits(root, property))),
+      h("td", {}, prose(resolve(root, property).part.description ?? property.description), objectDetails(root, property, deep + 1)),
     ),
   );
   const name = found.name ?? "object";
-  const about = found.part.description ? make("p", {}, prose(found.part.description.replace(/``/g, "`"))) : null;
-  return make("details", {}, make("summary", {}, name), about, table(name, ["name", "type", "meaning"], rows));
+  const about = found.part.description ? h("p", {}, prose(found.part.description.replace(/``/g, "`"))) : null;
+  return h("details", {}, h("summary", {}, name), about, table(name, ["name", "type", "meaning"], rows));
+}
+
+// --- text ------------------------------------------------------------------------------------------
+
+/** Text in which what stands between backticks is code. */
+function prose(text) {
+  return (text ?? "").split("`").map((piece, place) => (place % 2 ? h("code", {}, piece) : piece));
+}
+
+/** The paragraphs of a text, as far as they are parted by empty lines. */
+function paragraphs(text) {
+  return (text ?? "").split(/\n\s*\n/).map((piece) => h("p", {}, prose(piece.replace(/\n/g, " "))));
 }

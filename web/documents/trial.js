@@ -1,6 +1,6 @@
 // Trying an endpoint: a form of its parameters, the command that asks the same, and the answer.
 
-import { make } from "./dom.js";
+import { h } from "../dashboard/dom.js";
 import { choices, limits } from "./schema.js";
 
 const SHOWN = 20000; // characters of an answer
@@ -9,28 +9,28 @@ const SHOWN = 20000; // characters of an answer
 export function trial(root, path, parameters) {
   const given = parameters.filter((one) => one.in !== "header");
   const inputs = new Map(given.map((one) => [one, input(root, path, one)]));
-  const command = make("code");
-  const answer = make("div.answer", { role: "status" });
+  const command = h("code");
+  const answer = h("div", { class: "answer", role: "status" });
   const address = () => target(path, inputs);
   const retell = () => command.replaceChildren(`curl ${quoted(new URL(address(), document.baseURI).href)}`);
   const ask = async (event) => {
     event.preventDefault();
-    answer.replaceChildren(make("p.muted", {}, "Asking…"));
+    answer.replaceChildren(h("p", { class: "muted" }, "Asking…"));
     answer.replaceChildren(...(await fetched(address())));
   };
-  const form = make(
-    "form.trial",
-    { onsubmit: ask, oninput: retell },
-    given.length ? make("div.fields", {}, [...inputs].map(([one, field]) => labelled(one, field))) : null,
-    make("div.ask", {}, make("button", { type: "submit" }, "Send"), make("pre", { tabindex: "0" }, command)),
+  const form = h(
+    "form",
+    { class: "trial", on: { submit: ask, input: retell } },
+    given.length ? h("div", { class: "fields" }, [...inputs].map(([one, field]) => labelled(one, field))) : null,
+    h("div", { class: "ask" }, h("button", { type: "submit" }, "Send"), h("pre", { tabindex: "0" }, command)),
     answer,
   );
   retell();
-  return make("details", {}, make("summary", {}, "Try it"), form);
+  return h("details", {}, h("summary", {}, "Try it"), form);
 }
 
 function labelled(parameter, field) {
-  return make("label", {}, make("span", {}, parameter.name, parameter.required ? " *" : ""), field);
+  return h("label", {}, h("span", {}, parameter.name, parameter.required ? " *" : ""), field);
 }
 
 function input(root, path, parameter) {
@@ -38,10 +38,10 @@ function input(root, path, parameter) {
   const common = { name: parameter.name, id, required: Boolean(parameter.required) };
   const values = choices(root, parameter.schema);
   if (values && parameter.schema.type !== "array") {
-    const options = ["", ...values].map((value) => make("option", { value }, value === "" ? "–" : String(value)));
-    return make("select", common, options);
+    const options = ["", ...values].map((value) => h("option", { value }, value === "" ? "–" : String(value)));
+    return h("select", common, options);
   }
-  return make("input", {
+  return h("input", {
     ...common,
     type: "text",
     autocomplete: "off",
@@ -76,10 +76,10 @@ async function fetched(address) {
     const body = await shown(reply, type);
     const seconds = Math.round(performance.now() - begin);
     const line = `${reply.status} ${reply.statusText}`;
-    const kind = reply.ok ? "span.good" : "span.bad";
-    return [make("p", {}, make(kind, {}, line), ` ${type}, ${seconds} ms`), body];
+    const kind = reply.ok ? "good" : "bad";
+    return [h("p", {}, h("span", { class: kind }, line), ` ${type}, ${seconds} ms`), body];
   } catch (error) {
-    return [make("p", {}, make("span.bad", {}, "No answer"), ` ${error.message}`)];
+    return [h("p", {}, h("span", { class: "bad" }, "No answer"), ` ${error.message}`)];
   }
 }
 
@@ -87,10 +87,10 @@ async function shown(reply, type) {
   if (/json$/.test(type.split(";")[0])) return block(JSON.stringify(await reply.json(), null, 2));
   if (/^(text|application\/x-ndjson)/.test(type)) return block(await reply.text());
   const size = (await reply.arrayBuffer()).byteLength;
-  return make("p", {}, `${size} bytes, which are no text.`);
+  return h("p", {}, `${size} bytes, which are no text.`);
 }
 
 function block(text) {
   const cut = text.length > SHOWN ? `${text.slice(0, SHOWN)}\n…` : text;
-  return make("pre.body", { tabindex: "0" }, make("code", {}, cut));
+  return h("pre", { class: "body", tabindex: "0" }, h("code", {}, cut));
 }
