@@ -8,12 +8,13 @@ written, with the counters of their jobs.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from scanner.adoption import Adoption
 from scanner.assetrows import AssetRows
+from scanner.borrowings import Borrowings
 from scanner.cases import Case, Comparison, Record
 from scanner.claims import NO_CLAIMS, ClaimTable, Key
 from scanner.expectations import Expectations
@@ -60,6 +61,7 @@ class AssetTable:
         self.rules = rules
         self._places = Places(classifier, claims)
         self._expectations = Expectations(connection, layout)
+        self._borrowings = Borrowings(connection, self._places)
         self._gatherer = Gatherer(connection, layout, self._places, tree, claims, self._expectations)
         self._adoption = Adoption(connection, layout, self._places, claims, self._expectations, self.mark)
         self._rows = AssetRows(connection, owners)
@@ -138,7 +140,7 @@ class AssetTable:
 
     def mark_owned(self, type: AssetType, owner: str) -> None:
         """Mark every asset of a product or video."""
-        for which in ("listed", "NOT listed"):
+        for which in ("listed", "NOT listed"):  # each has an index of its own
             sql = f"SELECT id FROM assets WHERE type=? AND owner=? AND {which}"
             for (id,) in self._db.execute(sql, (type, owner)).fetchall():
                 self.mark((type, id))
@@ -276,13 +278,13 @@ class AssetTable:
             number = self._rows.put(case, scope, after)
             if not case.fresh:
                 expected.extend((value, number) for value in self._new_keys(case, before))
-                borrowed.extend((path_hash(path), number) for path in self._borrowed(case, after))
+                borrowed.extend((value, number) for value in self._borrowings.hashes(case, after))
                 handed.update(self._hand_over(case, after))
                 self._mark_other_id(case, after)
                 self._judge_anew(case, after)
         changed = self._rows.flush(type)
         self._expectations.put(expected)
-        self._db.executemany("INSERT OR IGNORE INTO borrowed VALUES(?,?)", borrowed)
+        self._borrowings.put(borrowed)
         self._mark_claiming(handed)
         return changed
 
@@ -290,21 +292,9 @@ class AssetTable:
         self._rows.delete(case)
         if case.before is None:
             return
-        number, was = case.before.number, case.before.resolved
+        number = case.before.number
         self._expectations.remove(map(path_hash, case.keys), number)
-        held = (was.file(feature) for feature in Feature)
-        self._db.executemany(
-            "DELETE FROM borrowed WHERE hash=? AND asset=?",
-            [(path_hash(path), number) for path in held if path is not None],
-        )
-
-    def _borrowed(self, case: Case, after: Resolved) -> Iterator[str]:
-        """The files that an asset uses because its row names them, and that alone do not lead to it."""
-        for feature in Feature:
-            claim, path = case.evidence.claims[feature], after.file(feature)
-            named = path is not None and claim is not None and claim.path == path
-            if path is not None and named and not self._places.leads_to(path, case.key):
-                yield path
+        self._borrowings.remove(case.before.resolved, number)
 
     def _new_keys(self, case: Case, before: Record | None) -> set[int]:
         """The hashes to write; what the asset looked for before and does not any more is removed."""

@@ -27,6 +27,9 @@ Tag = TypeVar("Tag")
 DEADLINE_SECONDS = 30.0
 """How long one file may take."""
 
+AHEAD = 2 * MAX_JOBS
+"""For how many tasks a worker there is use; further ones would only wait in the pool."""
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -112,8 +115,8 @@ class CheckPool(Generic[Tag]):
 
     @property
     def room(self) -> int:
-        """How many more tasks there is use for now; further ones would only wait in the pool."""
-        return max(0, 2 * MAX_JOBS * self._workers - self.pending)
+        """How many more tasks there is use for now."""
+        return max(0, AHEAD * self._workers - self.pending)
 
     def pids(self) -> list[int]:
         """The processes at work now."""

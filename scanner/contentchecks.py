@@ -11,9 +11,10 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
-from scanner.checkpool import CheckPool
+from scanner.checkpool import AHEAD, CheckPool
 from scanner.claims import Key
 from scanner.config import Config
 from scanner.findings import CHECKED_WITH_IMAGE, Detail
@@ -96,7 +97,7 @@ class ContentChecks:
     # --- asking --------------------------------------------------------------------------------------
 
     def _ask(self, now: float) -> bool:
-        room = self._pool.room if self._pool is not None else 64 * self._config.verify.workers
+        room = self._pool.room if self._pool is not None else AHEAD * self._config.verify.workers
         asked = 0
         while self._again and self._again[0][0] <= now and asked < room:
             _, key, feature, path = heapq.heappop(self._again)
@@ -189,7 +190,7 @@ class ContentChecks:
         if not self._results or (len(self._results) < _RESULTS and now < self._write_at):
             return False
         self._write_at = now + _GATHER_SECONDS
-        portion = [self._results[place] for place in range(min(_RESULTS, len(self._results)))]
+        portion = list(islice(self._results, _RESULTS))
         with self._index.transaction():
             self._write(portion, now)
         for _ in portion:

@@ -56,7 +56,7 @@ class Stored(NamedTuple):
 
 
 STORED = ", ".join(Stored._fields)
-"""The columns of ``findings`` that make a :class:`Stored`."""
+"""The columns of ``findings`` that make a :class:`Stored`: all but the type and the times."""
 
 
 class Detail(NamedTuple):
@@ -179,12 +179,13 @@ class FindingTable:
 
     def insert_about_frames(self, video: str, scope: int, detail: str, state: Status) -> None:
         """A finding about the frames of a video."""
-        now = time.time_ns() // 1000
-        kind = str(Kind.SUSPECT)
-        type = AssetType.VIDEO_FRAME
-        due = now + self._grace_us
-        self._insert([(type, video, FRAMES, kind, scope, state, None, None, detail, None, now, now, due)])
-        self.count(scope, type, FRAMES, kind, state, 1)
+        new = Stored(video, FRAMES, str(Kind.SUSPECT), scope, state, None, None, detail, None)
+        self._insert([self._begun(AssetType.VIDEO_FRAME, new, time.time_ns() // 1000)])
+
+    def _begun(self, type: AssetType, new: Stored, now: int) -> tuple[object, ...]:
+        """The row of a finding that begins, which is counted."""
+        self._count(type, new, 1)
+        return (type, *new, now, now, now + self._grace_us)
 
     def _stored(self, type: AssetType, ids: str) -> dict[str, list[Stored]]:
         result: dict[str, list[Stored]] = {}
@@ -218,34 +219,17 @@ class FindingTable:
         inserts: list[tuple[object, ...]],
     ) -> None:
         """Delete what is no more, confirm what is still so, and collect what is new."""
-        key, scope = comparison.key, comparison.scope
+        id, scope = comparison.key[1], comparison.scope
         for old in stored:
-            new = wanted.pop((old.feature, old.kind), None)
-            if new is None:
+            still = wanted.pop((old.feature, old.kind), None)
+            if still is None:
                 self.delete(type, old)
             else:
-                self._confirm(type, old, scope, new, now)
+                self._confirm(type, old, scope, still, now)
         for found, reason, state in wanted.values():
             feature, kind, path, claimed, detail = found
-            due = now + self._grace_us
-            inserts.append(
-                (
-                    type,
-                    key[1],
-                    int(feature),
-                    str(kind),
-                    scope,
-                    state,
-                    path,
-                    claimed,
-                    detail,
-                    reason,
-                    now,
-                    now,
-                    due,
-                )
-            )
-            self.count(scope, type, int(feature), str(kind), state, 1)
+            new = Stored(id, int(feature), str(kind), scope, state, path, claimed, detail, reason)
+            inserts.append(self._begun(type, new, now))
 
     def _confirm(
         self,
@@ -260,8 +244,8 @@ class FindingTable:
         if state == Status.WAITING and (old.kind != Kind.CORRUPT or old.state == Status.PUBLISHED):
             state = old.state
         if (old.scope, old.state) != (scope, state):
-            self.count(old.scope, type, old.feature, old.kind, old.state, -1)
-            self.count(scope, type, old.feature, old.kind, state, 1)
+            self._count(type, old, -1)
+            self._count(type, old._replace(scope=scope, state=state), 1)
         self._db.execute(
             "UPDATE findings SET scope=?, state=?, path=?, claimed=?, detail=?, reason=?, seen=?"
             " WHERE type=? AND id=? AND feature=? AND kind=?",
@@ -286,7 +270,7 @@ class FindingTable:
             "DELETE FROM findings WHERE type=? AND id=? AND feature=? AND kind=?",
             (type, old.id, old.feature, old.kind),
         )
-        self.count(old.scope, type, old.feature, old.kind, old.state, -1)
+        self._count(type, old, -1)
 
     def set_state(self, type: AssetType, old: Stored, state: Status) -> None:
         """Publish a finding, or withhold it."""
@@ -296,15 +280,16 @@ class FindingTable:
             "UPDATE findings SET state=? WHERE type=? AND id=? AND feature=? AND kind=?",
             (state, type, old.id, old.feature, old.kind),
         )
-        self.count(old.scope, type, old.feature, old.kind, old.state, -1)
-        self.count(old.scope, type, old.feature, old.kind, state, 1)
+        self._count(type, old, -1)
+        self._count(type, old._replace(state=state), 1)
 
-    def count(self, scope: int, type: AssetType, feature: int, kind: str, state: int, change: int) -> None:
+    def _count(self, type: AssetType, finding: Stored, change: int) -> None:
         """Note that a finding has come or gone."""
-        if state == Status.WAITING:
+        if finding.state == Status.WAITING:
             return
-        name = "withheld" if state == Status.WITHHELD else f"finding:{kind}:{feature % FRAMES}"
-        key = (scope, int(type), name)
+        withheld = finding.state == Status.WITHHELD
+        name = "withheld" if withheld else f"finding:{finding.kind}:{finding.feature % FRAMES}"
+        key = (finding.scope, int(type), name)
         self._counts[key] = self._counts.get(key, 0) + change
 
     # --- what is wanted ------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 Where the patterns alone say what each file is, and nothing in the index or the database says otherwise,
 an asset needs no search for candidates: its files are exactly those that were met. Everything else is left
-to the general way of :mod:`scanner.assets`.
+to the general way of :mod:`scanner.gathering`.
 """
 
 from __future__ import annotations
