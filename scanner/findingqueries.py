@@ -72,7 +72,7 @@ class FindingReader:
     def findings(self, wanted: FindingRequest) -> tuple[list[FindingItem], int]:
         """A page of findings, and how many match."""
         page = wanted.page
-        remembered = None if _is_natural(wanted) else self._remembered(wanted)
+        remembered = None if is_natural(wanted) else self._remembered(wanted)
         if remembered is not None:
             keys, total = remembered[page.offset : page.offset + page.limit], len(remembered)
         else:
@@ -214,7 +214,7 @@ class FindingReader:
         return None if row is None else int(row[0])
 
 
-def _is_natural(wanted: FindingRequest) -> bool:
+def is_natural(wanted: FindingRequest) -> bool:
     """Whether an index has the findings in the order that is asked for, and no more."""
     plain = not (wanted.kinds or wanted.features or wanted.asset_type is not None or wanted.q)
     return plain and wanted.page.sort_by == "asset_id" and not wanted.page.descending

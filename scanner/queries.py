@@ -74,7 +74,7 @@ class Queries:
 
     def _open(self, path: str) -> None:
         db, config = schema.open_reader(path), self._config
-        self._path = path
+        self.path = path
         self._db: Any = db  # rows are typed where they are unpacked
         prepare(self._db)
         local = not config.database.url
@@ -92,7 +92,7 @@ class Queries:
 
     def follow(self, path: str) -> None:
         """Read from this file from now on; nothing changes where it cannot be opened."""
-        if path != self._path:
+        if path != self.path:
             before = self._db
             self._open(path)
             before.close()

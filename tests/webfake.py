@@ -124,6 +124,7 @@ class FakeQueries:
     """An index of lists; ``calls`` records every query, so that tests can see what was run again."""
 
     number: int = 1
+    path: str = "index-0.db"
     jobs_list: list[JobStatus] = field(default_factory=lambda: [JOB])
     assets: list[AssetItem] = field(default_factory=lambda: [FRAME, IMAGE])
     videos_list: list[VideoItem] = field(default_factory=lambda: [VIDEO, BARE_VIDEO])

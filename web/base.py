@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 from tornado import httputil, iostream
 
+from scanner.queries import Queries
 from web.cache import CachedAnswer
 from web.conditional import Representation, none_match, represent
 from web.context import Context
 from web.params import Limits, ParameterSet, Query
 from web.problems import PROBLEM_JSON, Problem, internal_error, not_found, not_ready
+from web.searching import Searches
 
 if TYPE_CHECKING:
     from web.app import Application
@@ -257,9 +259,13 @@ class JsonEndpoint(Endpoint):
 class IndexEndpoint(JsonEndpoint):
     """JSON from the index."""
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
-        """The body, or None if what ``args`` name is not known."""
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
+        """The body, or None if what ``args`` name is not known; a search is asked in a thread of its own."""
         raise NotImplementedError
+
+    def is_search(self, args: Sequence[str], query: Query) -> bool:
+        """Whether it takes so long to answer that other requests must not wait for it."""
+        return False
 
     def key(self, args: Sequence[str]) -> tuple[Any, ...]:
         """What to look up in the database when ``answer`` returned None: its kind and its key."""
@@ -268,13 +274,14 @@ class IndexEndpoint(JsonEndpoint):
     def handle(self, exchange: Exchange, args: Sequence[str]) -> Coroutine[Any, Any, None] | None:
         """Answer at once where the index knows; else ask the database first."""
         query = self.parameters.parse(exchange.query)
-        if self.send_answer(exchange, args, query, exchange.revision):
+        if self.context.searches is not None and self.is_search(args, query):
+            return self._search(exchange, args, query, self.context.searches)
+        if self._answer(exchange, args, query, exchange.revision):
             return None
-        if not self.context.health.ready():
-            raise not_ready(describe(*self.key(args)))
+        self._require_ready(args)
         return self._look_up(exchange, args, query)
 
-    def send_answer(
+    def _answer(
         self, exchange: Exchange, args: Sequence[str], query: Query, revision: int | None = None
     ) -> bool:
         """Answer from the index; False if it does not know.
@@ -283,16 +290,41 @@ class IndexEndpoint(JsonEndpoint):
         """
         if revision is None:
             revision = self.context.queries.revision()
-        answer = self.answer(args, query)
+        answer = self.answer(self.context.queries, args, query)
+        return self._send(exchange, answer, revision)
+
+    async def _look_up(self, exchange: Exchange, args: Sequence[str], query: Query) -> None:
+        key = self.key(args)
+        if not (await self.context.lookup(*key) and self._answer(exchange, args, query)):
+            raise not_found(describe(*key))
+
+    async def _search(
+        self, exchange: Exchange, args: Sequence[str], query: Query, searches: Searches
+    ) -> None:
+        if await self._find(exchange, args, query, searches):
+            return
+        self._require_ready(args)
+        key = self.key(args)
+        if not (await self.context.lookup(*key) and await self._find(exchange, args, query, searches)):
+            raise not_found(describe(*key))
+
+    async def _find(self, exchange: Exchange, args: Sequence[str], query: Query, searches: Searches) -> bool:
+        """The same as :meth:`_answer`, from the other thread."""
+        queries = self.context.queries
+        revision = queries.revision()
+        answer = await searches.ask(queries.path, lambda others: self.answer(others, args, query))
+        return self._send(exchange, answer, revision)
+
+    def _send(self, exchange: Exchange, answer: Any, revision: int) -> bool:
         if answer is None:
             return False
         exchange.send_json(encode(answer), revision=revision)
         return True
 
-    async def _look_up(self, exchange: Exchange, args: Sequence[str], query: Query) -> None:
-        key = self.key(args)
-        if not (await self.context.lookup(*key) and self.send_answer(exchange, args, query)):
-            raise not_found(describe(*key))
+    def _require_ready(self, args: Sequence[str]) -> None:
+        """Raise 503 while what is not known may only not have been found yet."""
+        if not self.context.health.ready():
+            raise not_ready(describe(*self.key(args)))
 
 
 encode = msgspec.json.Encoder().encode

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from scanner.queries import Queries
 from scanner.settings import VerifyConfig
 from web.health import Health
+from web.searching import Searches
 
 
 class Lookup(Protocol):
@@ -30,7 +31,7 @@ class Context:
 
     ``root`` is ``data.root`` as configured, ``offset`` the one of all timestamps. ``observe`` is told
     of every answer: its route, status and seconds. ``metrics`` renders ``/metrics``. ``verify`` says how raw
-    artifacts are to be read.
+    artifacts are to be read. Without ``searches`` they are asked where everything else is.
     """
 
     queries: Queries
@@ -47,3 +48,4 @@ class Context:
     observe: Observer | None = None
     metrics: Callable[[], bytes] | None = None
     verify: VerifyConfig = field(default_factory=VerifyConfig)
+    searches: Searches | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+from scanner.queries import Queries
 from scanner.records import AssetType
 from web import params, wire
 from web.base import Exchange
@@ -39,12 +40,14 @@ class Gallery(PayloadEndpoint):
         sorts = ("updated_at", "asset_id", "ts")
         return ParameterSet(filters, sorts=sorts, descending=True, limits=limits)
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def is_search(self, args: Sequence[str], query: Query) -> bool:
+        """Every asset is looked at for a text or for findings."""
+        return query.q is not None or bool(query.kinds)
+
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """A page of assets."""
         type = AssetType.PRODUCT_IMAGE if query.asset_type is None else query.asset_type
-        found = self.queries.gallery(
-            args[0], type, query.owner_id, query.has, query.q, query.kinds, query.page
-        )
+        found = queries.gallery(args[0], type, query.owner_id, query.has, query.q, query.kinds, query.page)
         return listing(self.answers, found, query, lambda item, urls: self.payloads.gallery_asset(item))
 
 
@@ -60,9 +63,9 @@ class Asset(PayloadEndpoint):
             raise not_found(f"type of asset but {' and '.join(_TYPES)}")
         return super().handle(exchange, args)
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """The asset."""
-        record = self.queries.record(_TYPES[args[0]], args[1])
+        record = queries.record(_TYPES[args[0]], args[1])
         return None if record is None else self.payloads.record(record)
 
     def key(self, args: Sequence[str]) -> tuple[Any, ...]:

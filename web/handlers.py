@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar, Literal
 
+from scanner.queries import Queries
 from scanner.records import AssetItem, AssetType
 from web import params, wire
 from web.base import Endpoint, Exchange, IndexEndpoint, JsonEndpoint, encode
@@ -19,7 +20,6 @@ class PayloadEndpoint(IndexEndpoint):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.queries = context.queries
         self.payloads = Payloads(context.root, context.offset)
 
 
@@ -46,9 +46,9 @@ class Status(PayloadEndpoint):
     summary = "Phase, progress and counts of a job"
     answers = wire.Status
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """The snapshot."""
-        job = self.queries.status(args[0])
+        job = queries.status(args[0])
         return None if job is None else self.payloads.status(job)
 
 
@@ -66,9 +66,9 @@ class Jobs(PayloadEndpoint):
         )
         return ParameterSet(filters, sorts=("updated_at", "job_id"), descending=True, limits=limits)
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """A page of snapshots."""
-        found = self.queries.jobs(query.q, query.phase, query.page)
+        found = queries.jobs(query.q, query.phase, query.page)
         return listing(self.answers, found, query, lambda job, urls: self.payloads.status(job))
 
 
@@ -88,11 +88,9 @@ class Videos(PayloadEndpoint):
         sorts = ("updated_at", "duration_s", "frames_count", "title")
         return ParameterSet(filters, sorts=sorts, descending=True, include=True, limits=limits)
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """A page of videos."""
-        found = self.queries.videos(
-            args[0], query.q, query.platform, query.min_frames, query.page, query.urls
-        )
+        found = queries.videos(args[0], query.q, query.platform, query.min_frames, query.page, query.urls)
         return listing(self.answers, found, query, self.payloads.video)
 
 
@@ -106,9 +104,9 @@ class Frames(PayloadEndpoint):
         """Paging."""
         return ParameterSet(sorts=("ts", "frame_id"), include=True, limits=limits)
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """A page of frames."""
-        found = self.queries.frames(args[0], args[1], query.page)
+        found = queries.frames(args[0], args[1], query.page)
         return listing(self.answers, found, query, self.payloads.frame)
 
     def key(self, args: Sequence[str]) -> tuple[Any, ...]:
@@ -130,9 +128,13 @@ class Images(PayloadEndpoint):
         )
         return ParameterSet(filters, sorts=("img_id", "updated_at"), include=True, limits=limits)
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def is_search(self, args: Sequence[str], query: Query) -> bool:
+        """Every image is looked at for a text."""
+        return query.q is not None
+
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """A page of images."""
-        found = self.queries.images(args[0], query.product_id, query.q, query.page)
+        found = queries.images(args[0], query.product_id, query.q, query.page)
         return listing(self.answers, found, query, self.payloads.image)
 
 
@@ -145,9 +147,9 @@ class Summary(PayloadEndpoint):
     summary = "How many assets of a job have which artifact"
     answers = wire.Summary
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """The counts."""
-        job = self.queries.summary(args[0])
+        job = queries.summary(args[0])
         return None if job is None else self.payloads.summary(job)
 
 
@@ -162,9 +164,9 @@ class ProductImages(PayloadEndpoint):
         sorts = ("updated_at", "img_id")
         return ParameterSet((params.HAS,), sorts=sorts, descending=True, include=True, limits=limits)
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """A page of product images."""
-        found = self.queries.product_images(args[0], query.has, query.page)
+        found = queries.product_images(args[0], query.has, query.page)
         return listing(self.answers, found, query, self.payloads.product_image)
 
 
@@ -180,9 +182,9 @@ class VideoFrames(PayloadEndpoint):
         sorts = ("updated_at", "frame_id", "ts")
         return ParameterSet(filters, sorts=sorts, descending=True, include=True, limits=limits)
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """A page of video frames."""
-        found = self.queries.video_frames(args[0], query.video_id, query.has, query.page)
+        found = queries.video_frames(args[0], query.video_id, query.has, query.page)
         return listing(self.answers, found, query, self.payloads.video_frame)
 
 
@@ -196,9 +198,9 @@ class AssetDetail(PayloadEndpoint):
         """Additive fields only."""
         return ParameterSet(include=True, limits=limits)
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """The asset."""
-        item = self.queries.asset(self.type, args[0])
+        item = queries.asset(self.type, args[0])
         return None if item is None else self.build(item, query.urls)
 
     def build(self, item: AssetItem, urls: bool) -> Any:

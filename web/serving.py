@@ -27,6 +27,7 @@ from web.health import Health
 from web.lookup import ScannerLookup, no_lookup
 from web.metrics import Metrics
 from web.progress import Progress
+from web.searching import Searches
 from web.server import Server, bind
 from web.stopping import StopSignals, end_of_input
 from web.supervisor import Child, Supervisor
@@ -97,10 +98,12 @@ async def serving(
     config: Config, directory: Path, index: str, board: Board, sockets: list[socket.socket]
 ) -> AsyncIterator[None]:
     """Inside, requests are answered; leaving it drains those that are open."""
-    queries = Queries(index, config)
+    queries, searches = Queries(index, config), Searches(Queries(index, config))
     scanner_lookup = ScannerLookup(directory) if config.database.url else None
     metrics = _metrics(config, directory, board)
-    server = Server(make_app(_context(config, queries, board, scanner_lookup or no_lookup, metrics)))
+    server = Server(
+        make_app(_context(config, queries, searches, board, scanner_lookup or no_lookup, metrics))
+    )
     server.add_sockets(sockets)
     beside = [
         asyncio.ensure_future(_follow(queries, board)),
@@ -115,6 +118,7 @@ async def serving(
         await server.shutdown(DRAIN_SECONDS)
         if scanner_lookup is not None:
             scanner_lookup.close()
+        searches.close()
         queries.close()
 
 
@@ -122,7 +126,9 @@ def _metrics(config: Config, directory: Path, board: Board) -> Metrics:
     return Metrics(board, version("artifact-sidecar"), directory if config.web.processes > 1 else None)
 
 
-def _context(config: Config, queries: Queries, board: Board, lookup: Lookup, metrics: Metrics) -> Context:
+def _context(
+    config: Config, queries: Queries, searches: Searches, board: Board, lookup: Lookup, metrics: Metrics
+) -> Context:
     web = config.web
     release = version("artifact-sidecar")
     return Context(
@@ -140,6 +146,7 @@ def _context(config: Config, queries: Queries, board: Board, lookup: Lookup, met
         metrics.observe,
         metrics.render,
         config.verify,
+        searches,
     )
 
 

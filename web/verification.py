@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from scanner.findingqueries import is_natural
+from scanner.queries import Queries
 from scanner.records import FindingItem, FindingRequest
 from web import params, wire
 from web.base import Exchange, describe, encode
@@ -38,9 +40,9 @@ class Verification(PayloadEndpoint):
     summary = "How many findings there are of which kind, and how much was checked"
     answers = wire.VerificationReport
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """The report."""
-        report = self.queries.verification(job_of(args))
+        report = queries.verification(job_of(args))
         return None if report is None else self.payloads.verification(report)
 
 
@@ -62,9 +64,13 @@ class Findings(PayloadEndpoint):
         )
         return ParameterSet(filters, sorts=("asset_id", "kind", "path"), limits=limits)
 
-    def answer(self, args: Sequence[str], query: Query) -> Any:
+    def is_search(self, args: Sequence[str], query: Query) -> bool:
+        """Every finding is looked at, unless an index has those that are wanted in their order."""
+        return not is_natural(request_of(args, query))
+
+    def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """A page of findings."""
-        found = self.queries.findings(request_of(args, query))
+        found = queries.findings(request_of(args, query))
         return listing(self.answers, found, query, lambda item, urls: self.payloads.finding(item))
 
     def handle(self, exchange: Exchange, args: Sequence[str]) -> Coroutine[Any, Any, None] | None:
@@ -98,7 +104,7 @@ class Findings(PayloadEndpoint):
                 found.close()  # a read of the index must not outlive the client that it was for
 
     def _all(self, args: Sequence[str], query: Query) -> Iterator[FindingItem]:
-        return self.queries.all_findings(request_of(args, query))
+        return self.context.queries.all_findings(request_of(args, query))
 
     def _stream_headers(self, exchange: Exchange, job_id: str | None, form: str) -> list[tuple[str, str]]:
         return [
