@@ -231,7 +231,7 @@ class ContentChecks:
         if not self._index.tree.set_verdict(tag.path, _tuple(tag.identity), stored):
             return False
         detail = _detail(tag, verdict) if stored is Outcome.BY_USE or _says_more(verdict) else None
-        self._index.findings.put_detail(*use, tag.path, detail)
+        self._index.findings.put_detail(*use, detail)
         return True
 
     def _compare_with_image(self, tag: Tag) -> None:

@@ -226,7 +226,7 @@ class _Inquiry:
                 outcome = Outcome.CORRUPT if verdict.status is Status.CORRUPT else Outcome(verdict.status)
                 detail = Detail(path_hash(path), outcome, verdict.detail, "; ".join(verdict.warnings), None)
                 self.index.tree.set_verdict(path, None, Outcome.BY_USE)
-                self.index.findings.put_detail(key, feature, path, detail)
+                self.index.findings.put_detail(key, feature, detail)
 
     def _verdict(self, feature: Feature, path: str, image: str | None) -> Verdict:
         task = Task(

@@ -121,7 +121,7 @@ class FindingTable:
 
     # --- what content checks say ---------------------------------------------------------------------
 
-    def put_detail(self, key: Key, feature: Feature, path: str, detail: Detail | None) -> None:
+    def put_detail(self, key: Key, feature: Feature, detail: Detail | None) -> None:
         """Keep what a check said about the file that an asset uses; None: there is nothing to say."""
         before = self._db.execute(
             "SELECT digest FROM details WHERE type=? AND id=? AND feature=?", (*key, feature)
@@ -361,7 +361,7 @@ class FindingTable:
         """Forget the verdict on the file that an asset uses, for it to be asked for once more."""
         state = self._tree.state(path)
         if state is not None and state.verdict == Outcome.BY_USE:
-            self.put_detail(key, feature, path, None)
+            self.put_detail(key, feature, None)
         else:
             self._tree.set_verdict(path, None, Outcome.NONE)
         self._assets.mark(key)
