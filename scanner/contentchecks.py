@@ -192,14 +192,17 @@ class ContentChecks:
         self._write_at = now + _GATHER_SECONDS
         portion = list(islice(self._results, _RESULTS))
         with self._index.transaction():
-            self._write(portion, now)
+            recent = self._write(portion, now)
         for _ in portion:
             self._results.popleft()
+        for tag in recent:
+            heapq.heappush(self._again, (now + AGAIN_SECONDS, tag.key, tag.feature, tag.path))
         self.done += len(portion)
         return True
 
-    def _write(self, portion: Sequence[tuple[Tag, Verdict]], now: float) -> None:
-        judged = []
+    def _write(self, portion: Sequence[tuple[Tag, Verdict]], now: float) -> list[Tag]:
+        """Store verdicts; returns what they are about where the file is to be read once more."""
+        judged, recent = [], []
         wall = time.time_ns()
         uses = self._index.users.of(tag.path for tag, _ in portion)
         for tag, verdict in portion:
@@ -213,8 +216,9 @@ class ContentChecks:
             judged.append(tag.path)
             self._index.assets.mark(tag.key)
             if wall - max(tag.identity.mtime_ns, tag.identity.ctime_ns) < RECENT_NS:
-                heapq.heappush(self._again, (now + AGAIN_SECONDS, tag.key, tag.feature, tag.path))
+                recent.append(tag)
         self._index.assets.mark_files(judged)
+        return recent
 
     def _keep(self, tag: Tag, verdict: Verdict, uses: Uses) -> bool:
         """Store a verdict; False where it is about a file, or an image, that the asset has no more.

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from checking import View
 from PIL import Image
@@ -126,6 +127,28 @@ def test_a_file_written_a_moment_ago_is_read_once_more(data: Path) -> None:
         contentchecks.RECENT_NS = 0
         drive(inspection, lambda: checks.done == 4 and inspection.done)
         assert report(queries).total == 0
+
+
+def test_a_file_whose_verdict_did_not_fit_is_read_once_more_only_once(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with checking(data) as (inspection, _):
+        checks = inspection.verifier.checks
+        write, failures = checks._write, iter(range(3))
+
+        def without_room(portion: Any, now: float) -> Any:
+            result = write(portion, now)
+            if next(failures, None) is not None:
+                raise apsw.FullError("no room")
+            return result
+
+        monkeypatch.setattr(checks, "_write", without_room)
+        monkeypatch.setattr(contentchecks, "RECENT_NS", 1 << 62)
+        picture(data / "frames/v/1/seg.png", (8, 6), "L")
+        inspection.worker.dirty.mark("frames/v/1", "seg.png")
+        drive(inspection, lambda: checks.done == 3)
+        assert next(failures, None) is None
+        assert checks.pending == 1
 
 
 def test_what_was_judged_without_its_image_is_judged_again_once_that_can_be_read(
