@@ -234,6 +234,7 @@ def test_a_page_past_the_end_is_empty(web: Web) -> None:
 )
 def test_urls_are_added_to_every_item_and_nothing_else_changes(web: Web, route: str, added: set[str]) -> None:
     plain, extended = web.get(route).json, web.get(f"{route}?include=urls").json
+    assert plain["items"]
     for item, more in zip(plain["items"], extended["items"], strict=True):
         assert set(more) - set(item) == added
         assert {key: more[key] for key in item} == item

@@ -58,7 +58,9 @@ def until_cards(look: Look, expected: list[str]) -> None:
 
 
 def wanted(site: Site, query: str) -> list[str]:
+    """The ids of what the gallery has to show, which is something."""
     items = site.json(f"/jobs/{JOB}/assets?limit=60&{query}")["items"]
+    assert items, query
     return [item["asset_id"] for item in items]
 
 

@@ -486,6 +486,7 @@ def test_pages_join_to_the_whole_list_and_counts_agree(tmp_path: Path, variant: 
     world = make_world(random.Random(variant), variant)
     build_files(world, tmp_path / "data")
     model = world.model(tmp_path / "data")
+    assert model.job_ids()
     for job in model.job_ids():
         status, summary = model.status(job), model.summary(job)
         assert summary["video_frames"]["total"] == status["counts"]["frames"]

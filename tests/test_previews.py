@@ -632,7 +632,7 @@ def test_answers_stay_quick_while_previews_are_made(own: Tree) -> None:
             assert own.web.get("/status/j_123").status == 200
             slowest = max(slowest, time.perf_counter() - begun)
         assert {each.result().status for each in making} == {200}
-    assert slowest < 1.0
+    assert 0 < slowest < 1.0
 
 
 def test_the_figures_are_json_that_browsers_read(tree: Tree) -> None:
