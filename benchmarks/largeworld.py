@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from running import SCHEMA
+
 JOB = "j_large"
 FRAMES, IMAGES = 250, 5
 ARTIFACTS = ("seg.png", "emb.bin", "kp.bin")
@@ -49,16 +51,6 @@ WORDS = [
 ]
 _START = 1_755_900_000  # every file and row is of the thirty days from here on
 _SECONDS = 30 * 86_400
-_SCHEMA = """
-CREATE TABLE jobs(job_id TEXT PRIMARY KEY, phase TEXT, percent REAL, updated_at TEXT);
-CREATE TABLE products(product_id TEXT PRIMARY KEY, job_id TEXT, title TEXT, updated_at TEXT);
-CREATE TABLE videos(video_id TEXT PRIMARY KEY, job_id TEXT, platform TEXT, url TEXT, title TEXT,
-    duration_s INTEGER, updated_at TEXT);
-CREATE TABLE product_images(img_id TEXT PRIMARY KEY, product_id TEXT, local_path TEXT, seg_mask_path TEXT,
-    emb_rgb TEXT, kp_blob_path TEXT, updated_at TEXT);
-CREATE TABLE video_frames(frame_id TEXT PRIMARY KEY, video_id TEXT, ts REAL, local_path TEXT,
-    seg_mask_path TEXT, emb_rgb TEXT, kp_blob_path TEXT, updated_at TEXT);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +136,7 @@ def _write_database(
 ) -> None:
     path.unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(path)) as db, db:
-        db.executescript(_SCHEMA)
+        db.executescript(SCHEMA)
         db.execute("INSERT INTO jobs VALUES(?, 'feature_extraction', NULL, ?)", (JOB, _moment(rng)))
         products = [(f"p_{n:05}", JOB, _title(rng), _moment(rng)) for n in range(size.products)]
         db.executemany("INSERT INTO products VALUES(?,?,?,?)", products)
