@@ -58,7 +58,7 @@ class CheckProcess(Generic[Tag]):
             self._running = mmap.mmap(shared, mmap.PAGESIZE)
             undo.callback(self._running.close)
             try:
-                self._popen = _start(module, theirs.fileno(), shared)
+                self._popen = start_worker(module, theirs.fileno(), shared)
             finally:
                 theirs.close()
                 os.close(shared)
@@ -183,17 +183,19 @@ def _shared_page() -> int:
     return descriptor
 
 
-def _start(module: str, channel: int, shared: int) -> subprocess.Popen[bytes]:
+def start_worker(module: str, *descriptors: int, stderr: int | None = None) -> subprocess.Popen[bytes]:
     """Start the module with this interpreter's own search path, in a process group of its own.
 
+    It inherits the descriptors; its arguments are their numbers and the id of this process.
     Its own group keeps the terminal's Ctrl-C away from it; not its own session, within which a scheduler
     that groups by session would no longer weigh its niceness against ours.
     """
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", module, str(channel), str(shared), str(os.getpid())],
+        [sys.executable, "-P", "-m", module, *map(str, descriptors), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        pass_fds=(channel, shared),
+        stderr=stderr,
+        pass_fds=descriptors,
         env=_environment(),
         process_group=0,
     )

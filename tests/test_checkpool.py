@@ -280,7 +280,7 @@ def test_processes_that_cannot_start_end_in_a_reason_and_not_in_waiting(
         if cause == "exit code 7":
             patch.setenv("POOL_WORKER_FAILS", "1")
         else:
-            patch.setattr(checkprocess, "_start", refuse)
+            patch.setattr(checkprocess, "start_worker", refuse)
         found = ask(pool, "ok-1", "ok-2")
         assert {verdict.status for verdict in found.values()} == {Status.UNCHECKED}
         assert all(cause in verdict.detail for verdict in found.values())

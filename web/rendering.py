@@ -1,4 +1,4 @@
-"""Pictures made smaller, masks made translucent, and arrays put into a few figures: bytes in, bytes out.
+"""Pictures made smaller, masks made translucent, and arrays read: what can be shown of a file.
 
 Runs in a process of its own, which bounds time and memory; nothing is unpickled. What cannot be shown
 raises ``Refused`` with the reason.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from typing import Literal
 
 import msgspec
@@ -30,3 +32,16 @@ class Reply(msgspec.Struct):
     content: Content | None = None
     refused: str = ""
     unreadable: int = 0
+
+
+def receive(channel: socket.socket, length: int, deadline: float | None = None) -> bytes:
+    """So many bytes; TimeoutError past a monotonic time, ConnectionError where the other end has gone."""
+    data = bytearray()
+    while len(data) < length:
+        if deadline is not None:
+            channel.settimeout(max(0.01, deadline - time.monotonic()))
+        part = channel.recv(min(length - len(data), 1 << 20))
+        if not part:
+            raise ConnectionResetError("the other end has gone")
+        data += part
+    return bytes(data)

@@ -11,16 +11,15 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 
+from scanner.checkprocess import start_worker
 from scanner.checkworker import LENGTH, frame
-from web.renderjobs import Job, Reply
-from web.supervisor import child_environment
+from web.renderjobs import Job, Reply, receive
 
 AT_ONCE = 2
 MOST_WAITING = 256
@@ -28,14 +27,7 @@ JOB_SECONDS = 15.0
 START_SECONDS = 15.0
 """What the first job of a process may take longer: it has to load its libraries."""
 _END_SECONDS = 1.0
-_COMMAND = (sys.executable, "-P", "-m", "web.renderworker")
-# One thread and one arena: further ones reserve address space, which is what is bounded.
-_ALONE = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "MALLOC_ARENA_MAX": "1",
-}
+_MODULE = "web.renderworker"
 _decode = msgspec.msgpack.Decoder(Reply).decode
 
 
@@ -64,10 +56,12 @@ class RenderPool:
 
         Raises ``Busy`` and ``Failed``.
         """
-        if self._closed or self._waiting >= MOST_WAITING:
+        with self._lock:
+            busy = self._closed or self._waiting >= MOST_WAITING
+            self._waiting += not busy
+        if busy:
             os.close(fd)
             raise Busy
-        self._waiting += 1
         future = self._threads.submit(self._do, job, fd)
         future.add_done_callback(lambda done: self._done(done, fd))
         return await asyncio.wrap_future(future)
@@ -128,15 +122,7 @@ class _Process:
         self._channel, theirs = socket.socketpair()
         self._fresh = True
         try:
-            self._popen = subprocess.Popen(
-                [*_COMMAND, str(theirs.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env={**child_environment(), **_ALONE},
-                process_group=0,
-            )
+            self._popen = start_worker(_MODULE, theirs.fileno(), stderr=subprocess.DEVNULL)
         except BaseException:
             self._channel.close()
             raise
@@ -155,24 +141,14 @@ class _Process:
             self._channel.settimeout(max(0.01, deadline - time.monotonic()))
             socket.send_fds(self._channel, [payload[: LENGTH.size]], [fd])
             self._channel.sendall(payload[LENGTH.size :])
-            (length,) = LENGTH.unpack(self._exactly(LENGTH.size, deadline))
-            reply = _decode(self._exactly(length, deadline))
+            (length,) = LENGTH.unpack(receive(self._channel, LENGTH.size, deadline))
+            reply = _decode(receive(self._channel, length, deadline))
         except TimeoutError as error:
             raise Failed(f"Making it took longer than {seconds:g} s.") from error
         except OSError as error:
             raise Failed("Decoding it ended the process that did so.") from error
         self._fresh = False
         return reply
-
-    def _exactly(self, length: int, deadline: float) -> bytes:
-        data = bytearray()
-        while len(data) < length:
-            self._channel.settimeout(max(0.01, deadline - time.monotonic()))
-            part = self._channel.recv(min(length - len(data), 1 << 20))
-            if not part:
-                raise ConnectionResetError
-            data += part
-        return bytes(data)
 
     def kill(self) -> None:
         """End it at once; whoever waits for its answer learns that it has failed."""

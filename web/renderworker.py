@@ -19,9 +19,9 @@ from PIL import Image
 
 from scanner.checkworker import LENGTH, bound_memory, die_with, frame, stand_back, warm_up
 from scanner.records import Feature
-from web import rendering, summaries
+from web import artifactcontent, rendering
 from web.rendering import Refused
-from web.renderjobs import Job, Reply
+from web.renderjobs import Job, Reply, receive
 
 MEMORY_MB = 480
 
@@ -40,7 +40,7 @@ def reply_to(job: Job, file: IO[bytes]) -> Reply:
 
 def _made(job: Job, file: IO[bytes]) -> Reply:
     if job.make == "content":
-        content = summaries.describe(file, Feature(job.feature), job.dtype, job.columns)
+        content = artifactcontent.describe(file, Feature(job.feature), job.dtype, job.columns)
         return Reply(content=content)
     rendered = rendering.overlay(file) if job.make == "overlay" else rendering.thumbnail(file, job.edge)
     return Reply(rendered.media_type, rendered.body)
@@ -54,19 +54,9 @@ def work(channel: socket.socket) -> None:
             return
         (length,) = LENGTH.unpack(head)
         with os.fdopen(fds[0], "rb", closefd=True) as file:
-            job = msgspec.msgpack.decode(_exactly(channel, length), type=Job)
+            job = msgspec.msgpack.decode(receive(channel, length), type=Job)
             answer = msgspec.msgpack.encode(reply_to(job, file))
         channel.sendall(frame(answer))
-
-
-def _exactly(channel: socket.socket, length: int) -> bytes:
-    data = b""
-    while len(data) < length:
-        part = channel.recv(length - len(data))
-        if not part:
-            raise EOFError
-        data += part
-    return data
 
 
 def main() -> None:
