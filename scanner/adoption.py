@@ -115,9 +115,7 @@ class Adoption:
             ).fetchone()
             if row is None or row[4] is None:
                 continue
-            names = self._layout.image_names(key[0], row[4])
-            wanted = self._layout.artifact_keys(key[0], place.feature, key[1], names and names.names)
-            if place.key in wanted:
+            if place.key in self._layout.keys_by_image(key[0], place.feature, key[1], row[4]):
                 holders.append((*row[:4], 0, None))
         return holders
 

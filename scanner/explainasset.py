@@ -90,11 +90,10 @@ class AssetTeller:
         claimed = claim.path if claim is not None else None
         at = claims[Feature.IMAGE]
         source = image or (at.path if at is not None else None)
-        names = self._index.layout.image_names(type, source) if source is not None else None
         if feature is Feature.IMAGE:
             paths = self._scope.images(key)
         else:
-            keys = self._index.layout.artifact_keys(type, feature, id, names.names if names else None)
+            keys = self._index.layout.keys_by_image(type, feature, id, source)
             paths = [path for key_ in keys for path in self._instances(key_)]
         others = [(path, self._pattern(type, feature, path)) for path in paths if path != claimed]
         yield from ([(claimed, "the row names it")] if claimed is not None else []) + others

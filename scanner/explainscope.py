@@ -107,9 +107,8 @@ class Scope:
 
     def _artifacts(self, type: AssetType, id: str, source: str | None) -> Iterator[str]:
         """The paths at which the patterns look for an asset's artifacts, by the names in its image's path."""
-        names = self._index.layout.image_names(type, source) if source is not None else None
         for feature in ARTIFACTS:
-            for key in self._index.layout.artifact_keys(type, feature, id, names.names if names else None):
+            for key in self._index.layout.keys_by_image(type, feature, id, source):
                 if is_exact(key):
                     yield key
                 else:

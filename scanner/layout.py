@@ -292,6 +292,13 @@ class Layout:
                 keys.append(key)
         return tuple(keys)
 
+    def keys_by_image(
+        self, type: AssetType, feature: Feature, asset_id: str, image: str | None
+    ) -> tuple[str, ...]:
+        """As ``artifact_keys``, by the path of the asset's image, None where it is not known."""
+        names = self.image_names(type, image) if image is not None else None
+        return self.artifact_keys(type, feature, asset_id, names.names if names else None)
+
     def expectation(self, type: AssetType, asset_id: str, path: str) -> Expectation | None:
         """What an image's path says about it and where its artifacts are, in one go; None as
         ``image_names``. ``asset_id`` is the one that the path gives."""

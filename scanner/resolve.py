@@ -49,6 +49,7 @@ class CheckState(IntEnum):
 
 
 JUDGED = (CheckState.CHECKED, CheckState.UNCHECKED)
+"""The states in which there is a verdict."""
 
 
 class Found(NamedTuple):

@@ -214,10 +214,8 @@ class Verifier:
         """Where patterns look for the artifact, as far as they name one file."""
         if item.finding.feature == Feature.IMAGE:
             return []
-        layout = self._index.layout
-        names = layout.image_names(item.type, image)
         feature = Feature(item.finding.feature)
-        keys = layout.artifact_keys(item.type, feature, item.finding.id, names.names if names else None)
+        keys = self._index.layout.keys_by_image(item.type, feature, item.finding.id, image)
         return [key for key in keys if is_exact(key)]
 
     def _claimed(self, finding: Stored) -> str | None:
