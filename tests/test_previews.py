@@ -27,7 +27,7 @@ from waiting import until
 from webfake import Answer, Web, serving
 
 from scanner.records import Feature
-from web import previews, rendering
+from web import files, rendering
 from web.previews import ReplyCache
 from web.renderjobs import Job, Reply
 from web.renderpool import AT_ONCE
@@ -543,7 +543,7 @@ def test_a_file_that_cannot_be_read_is_503(tree: Tree, monkeypatch: pytest.Monke
     async def fail(root: str, path: str) -> Any:
         raise OSError(5, "Input/output error", root)
 
-    monkeypatch.setattr(previews, "open_in_thread", fail)
+    monkeypatch.setattr(files, "open_in_thread", fail)
     for route in ROUTES:
         answer = tree.get(route, path)
         assert is_problem(answer, 503)

@@ -278,7 +278,7 @@ class IndexEndpoint(JsonEndpoint):
             return self._search(exchange, args, query, self.context.searches)
         if self._answer(exchange, args, query, exchange.revision):
             return None
-        self._require_ready(args)
+        self.require_ready(args)
         return self._look_up(exchange, args, query)
 
     def _answer(
@@ -303,7 +303,7 @@ class IndexEndpoint(JsonEndpoint):
     ) -> None:
         if await self._find(exchange, args, query, searches):
             return
-        self._require_ready(args)
+        self.require_ready(args)
         key = self.key(args)
         if not (await self.context.lookup(*key) and await self._find(exchange, args, query, searches)):
             raise not_found(describe(*key))
@@ -321,7 +321,7 @@ class IndexEndpoint(JsonEndpoint):
         exchange.send_json(encode(answer), revision=revision)
         return True
 
-    def _require_ready(self, args: Sequence[str]) -> None:
+    def require_ready(self, args: Sequence[str]) -> None:
         """Raise 503 while what is not known may only not have been found yet."""
         if not self.context.health.ready():
             raise not_ready(describe(*self.key(args)))

@@ -47,7 +47,25 @@ class Span:
     length: int
 
 
-class Files(Endpoint):
+class FileEndpoint(Endpoint):
+    """What answers from a file of an asset."""
+
+    def missing(self) -> Problem:
+        """404, or 503 while the file may only not have been found yet."""
+        return not_found("such file") if self.context.health.ready() else not_ready("such file")
+
+    async def open(self, path: str) -> OpenFile:
+        """The file at a path that the index knows; raises the problem of one that cannot be opened."""
+        try:
+            opened = await open_in_thread(self.context.root, path)
+        except OSError as exc:
+            raise unreadable(exc) from exc
+        if opened is None:
+            raise self.missing()
+        return opened
+
+
+class Files(FileEndpoint):
     """``GET /files/{path}``."""
 
     summary = "The bytes of an image or artifact of an asset"
@@ -60,19 +78,11 @@ class Files(Endpoint):
         if not self.context.files:
             raise no_such_path()
         if self.context.queries.file(args[0]) is None:
-            raise self._missing()
+            raise self.missing()
         return self._send(exchange, args[0])
 
-    def _missing(self) -> Problem:
-        return not_found("such file") if self.context.health.ready() else not_ready("such file")
-
     async def _send(self, exchange: Exchange, path: str) -> None:
-        try:
-            opened = await open_in_thread(self.context.root, path)
-        except OSError as exc:
-            raise unreadable(exc) from exc
-        if opened is None:
-            raise self._missing()
+        opened = await self.open(path)
         try:
             await _answer(exchange, opened)
         finally:

@@ -15,13 +15,13 @@ from typing import Any
 
 from scanner.filequeries import KnownFile
 from web import params, wire
-from web.base import Endpoint, Exchange, JsonEndpoint, encode
+from web.base import Exchange, JsonEndpoint, encode
 from web.conditional import none_match
 from web.context import Context
-from web.files import OpenFile, open_in_thread, unreadable
+from web.files import FileEndpoint, OpenFile, unreadable
 from web.params import Limits, ParameterSet, Query
 from web.payloads import Payloads
-from web.problems import Problem, no_such_path, not_found, not_ready
+from web.problems import Problem, no_such_path
 from web.renderjobs import Job, Reply
 from web.renderpool import Busy, Failed
 
@@ -80,7 +80,7 @@ def _bytes_of(key: Key, reply: Reply) -> int:
     return len(key[1]) + len(reply.body) + 32 * numbers + _OVERHEAD
 
 
-class Preview(Endpoint):
+class Preview(FileEndpoint):
     """What is made of a file; the subclasses say what."""
 
     errors = (422,)
@@ -96,7 +96,7 @@ class Preview(Endpoint):
         query = self.parameters.parse(exchange.query)
         known = self.context.queries.file(args[0])
         if known is None:
-            raise self._missing()
+            raise self.missing()
         return self._open(exchange, args[0], known, self.job(known, query))
 
     def job(self, known: KnownFile, query: Query) -> Job:
@@ -113,16 +113,8 @@ class Preview(Endpoint):
         """Answer with what was made."""
         raise NotImplementedError
 
-    def _missing(self) -> Problem:
-        return not_found("such file") if self.context.health.ready() else not_ready("such file")
-
     async def _open(self, exchange: Exchange, path: str, known: KnownFile, job: Job) -> None:
-        try:
-            opened = await open_in_thread(self.context.root, path)
-        except OSError as exc:
-            raise unreadable(exc) from exc
-        if opened is None:
-            raise self._missing()
+        opened = await self.open(path)
         try:
             if self.has_it(exchange, opened, job):
                 return

@@ -17,7 +17,7 @@ from web import params, wire
 from web.base import Exchange, describe, encode
 from web.handlers import PayloadEndpoint, listing
 from web.params import Limits, ParameterSet, Query
-from web.problems import not_found, not_ready
+from web.problems import not_found
 
 BATCH = 200  # findings a chunk: some 60 kB, a millisecond or two of work between two other requests
 COLUMNS = tuple(field.name for field in msgspec.structs.fields(wire.Finding))
@@ -81,7 +81,7 @@ class Findings(PayloadEndpoint):
         return self._stream(exchange, args, query)
 
     async def _stream(self, exchange: Exchange, args: Sequence[str], query: Query) -> None:
-        await self._require_job(job_of(args))
+        await self._require_job(args)
         exchange.start(200, self._stream_headers(exchange, job_of(args), query.format))
         if not exchange.head:
             write_batch = csv_batch if query.format == "csv" else ndjson_batch
@@ -114,13 +114,12 @@ class Findings(PayloadEndpoint):
             exchange.application.state_header(),
         ]
 
-    async def _require_job(self, job_id: str | None) -> None:
+    async def _require_job(self, args: Sequence[str]) -> None:
         """Raise 404 or 503 unless the job is known."""
-        queries, health = self.context.queries, self.context.health
+        queries, job_id = self.context.queries, job_of(args)
         if job_id is None or queries.status(job_id) is not None:
             return
-        if not health.ready():
-            raise not_ready(describe("job", job_id))
+        self.require_ready(args)
         if not (await self.context.lookup("job", job_id) and queries.status(job_id) is not None):
             raise not_found(describe("job", job_id))
 
