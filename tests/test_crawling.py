@@ -90,6 +90,16 @@ def calm(worker: Worker) -> bool:
     return not worker.pending and not worker.pass_running
 
 
+def steps_until_calm(worker: Worker) -> Iterator[dict[str, tuple[int, int, int]]]:
+    """What the index holds after each step until the worker is calm, which it is not yet."""
+    end = time.monotonic() + DEADLINE
+    assert not calm(worker)
+    while not calm(worker):
+        assert time.monotonic() < end, "the worker did not come to rest in time"
+        worker.step()
+        yield indexed(worker.index)
+
+
 def agree(worker: Worker, data: Path) -> None:
     """Wait until nothing is pending; then the index is right, and nothing waits in families."""
 
@@ -217,11 +227,7 @@ def test_a_family_that_was_overtaken_brings_no_old_state_back(
     look_now(delayed, "products/p", "000009.jpg")
     assert "products/p/000001.jpg" not in indexed(delayed.index)
     process_of(delayed).allowed = 1 << 60
-    end = time.monotonic() + DEADLINE
-    while not calm(delayed):
-        assert time.monotonic() < end
-        delayed.step()
-        now = indexed(delayed.index)
+    for now in steps_until_calm(delayed):
         assert "products/p/000009.jpg" in now
         assert "products/p/000001.jpg" not in now
     agree(delayed, data)
@@ -245,11 +251,8 @@ def test_a_folder_of_an_overtaken_family_brings_no_old_state_back(
     (folder / "000009.jpg").write_bytes(b"new")
     look_now(delayed, "products/p", "000009.jpg")
     process_of(delayed).allowed = 1 << 60
-    end = time.monotonic() + DEADLINE
-    while not calm(delayed):
-        assert time.monotonic() < end
-        delayed.step()
-        assert "products/p/000001/seg.png" not in indexed(delayed.index)
+    for now in steps_until_calm(delayed):
+        assert "products/p/000001/seg.png" not in now
     agree(delayed, data)
 
 
