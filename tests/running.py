@@ -175,7 +175,7 @@ def command_of(pid: int) -> str:
 def alive(pid: int) -> bool:
     """Whether the process runs."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+        return state_of(pid) not in "ZX"
     except OSError:
         return False
 

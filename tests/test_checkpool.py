@@ -18,6 +18,7 @@ from pathlib import Path
 import hostile
 import numpy as np
 import pytest
+from running import alive
 from waiting import until
 
 from scanner import checkprocess, checksupervisor, checkworker
@@ -28,15 +29,6 @@ from scanner.verdicts import RAN_OUT, Identity, Status, Task, Verdict
 
 DEADLINE = 30.0
 VERIFY = VerifyConfig(workers=2, memory_mb=256)
-
-
-def gone(pid: int) -> bool:
-    """Whether the process has ended (a zombie has)."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
 
 
 def collect(pool: CheckPool[str], count: int) -> dict[str, Verdict]:
@@ -199,7 +191,7 @@ def test_a_process_that_hangs_is_killed_and_replaced(hasty: CheckPool[str], kind
     assert time.monotonic() - start >= 1.0
     assert found["ok-1"].status == Status.OK
     assert worker_of(found["ok-2"]) == worker_of(found["ok-3"]) != before
-    assert gone(before)
+    assert not alive(before)
 
 
 def test_time_that_passes_without_work_is_no_hanging(hasty: CheckPool[str]) -> None:
@@ -337,7 +329,7 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
         parent.kill()
-    until(lambda: gone(worker), "the worker's end")
+    until(lambda: not alive(worker), "the worker's end")
 
 
 # --- the owner's side ------------------------------------------------------------------------------
@@ -350,7 +342,7 @@ def test_closing_ends_every_process_and_may_be_repeated() -> None:
     pids = pool.pids()
     pool.close()
     pool.close()
-    assert all(map(gone, pids))
+    assert not any(map(alive, pids))
     with pytest.raises(RuntimeError, match="closed"):
         pool.submit(deed("ok"), "late")
 
