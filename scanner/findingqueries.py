@@ -129,7 +129,8 @@ class FindingReader:
             known = self._keys(self._filters(wanted), _order(wanted.page), _MOST_KEYS + 1, 0)
             if len(known) > _MOST_KEYS:
                 return None
-            if sum(map(len, self._orders.values())) > _MOST_KEYS:
+            held = sum(map(len, self._orders.values()))
+            if len(self._orders) >= _MOST_ASKED or held > _MOST_KEYS:
                 self.forget()
             self._orders[anywhere] = known
         return known

@@ -59,6 +59,7 @@ _STATE = (
 )
 _REMEMBERED = 20_000  # answers to small questions
 _MATCHES = 1 << 20  # numbers of assets that searches have found
+_SEARCHES = 1000  # also of those that have found nothing
 _BLOCKS = 8  # of a rank in one portion of work, a millisecond or less
 
 
@@ -332,7 +333,8 @@ class Queries:
         numbers = self._found.get(key)
         if numbers is None:
             numbers = matching(self._db, source, order, filters)
-            if sum(map(len, self._found.values())) + len(numbers) > _MATCHES:
+            held = sum(map(len, self._found.values()))
+            if len(self._found) >= _SEARCHES or held + len(numbers) > _MATCHES:
                 self._found.clear()
             self._found[key] = numbers
         part = numbers[page.offset : page.offset + page.limit]

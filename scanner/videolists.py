@@ -10,6 +10,7 @@ from scanner.querysql import Row
 from scanner.records import Page, VideoItem
 
 _MOST_FOUND = 200_000  # places in lists that filters have left
+_MOST_FILTERS = 1000  # also of those that have left nothing
 
 
 class VideoFilter(NamedTuple):
@@ -70,7 +71,8 @@ class VideoList:
         found = self._found.get(key)
         if found is None:
             found = list(_matching(self._in_order(sort, descending), filters))
-            if sum(map(len, self._found.values())) + len(found) > _MOST_FOUND:
+            held = sum(map(len, self._found.values()))
+            if len(self._found) >= _MOST_FILTERS or held + len(found) > _MOST_FOUND:
                 self._found.clear()
             self._found[key] = found
         return found

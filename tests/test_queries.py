@@ -10,6 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
+from scanner import findingqueries, queries, videolists
 from scanner.config import Config
 from scanner.index import Index
 from scanner.listing import Listing
@@ -600,6 +601,26 @@ def test_the_revision_changes_with_the_index_alone(world: World) -> None:
     world.files("frames/v/1.jpg", seconds=2)
     assert world.queries.revision() != after
     assert world.queries.revision() == world.queries.revision()
+
+
+def test_searches_that_find_nothing_are_not_remembered_without_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the index is unchanged, nothing else would forget them."""
+    monkeypatch.setattr(queries, "_SEARCHES", 4)
+    monkeypatch.setattr(videolists, "_MOST_FILTERS", 4)
+    monkeypatch.setattr(findingqueries, "_MOST_ASKED", 4)
+    world.files("products/p/0.jpg", "frames/v/1.jpg")
+    asked = world.queries
+    for n in range(11):
+        assert asked.images("j", None, f"nothing {n}", page("img_id")) == ([], 0)
+        assert asked.videos("j", f"nothing {n}", None, None, page("title"), False) == ([], 0)
+        for _ in range(2):
+            assert asked.findings(FindingRequest(page("asset_id"), "j", q=f"nothing {n}")) == ([], 0)
+    (videos,) = (found for _, found in asked._videos._lists.values())
+    assert 0 < len(asked._found) <= 4
+    assert 0 < len(videos._found) <= 4
+    assert 0 < len(asked._findings._orders) <= 4
 
 
 def test_another_index_can_be_followed(world: World, tmp_path: Path) -> None:
