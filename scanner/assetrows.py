@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections import Counter
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
 
 from scanner.cases import Case, Record
 from scanner.owners import OwnerTable
 from scanner.records import AssetType, Feature
 from scanner.resolve import HAS, CheckState, Resolved, check_state
+
+if TYPE_CHECKING:
+    from scanner.ready import Assets
 
 Moves = dict[str, list[tuple[int | None, int | None]]]
 
@@ -59,6 +64,25 @@ class AssetRows:
         self._db.execute("DELETE FROM assets WHERE asset=?", (before.number,))
         self.unlisted -= not before.resolved.listed
         self._count(case.key[0], before, None)
+
+    def insert(self, assets: Assets, scope: int) -> None:
+        """Insert assets of which the index knows none, by columns, and count them for their job."""
+        type, owner, ids = assets[:3]
+        numbers = range(self._next, self._next + len(ids))
+        self._next = numbers.stop
+        self._db.executemany(
+            "INSERT INTO assets(type, scope, owner, listed, asset, id, has, checks, ts, image, segment,"
+            " embedding, keypoints, image_mtime, image_updated, updated)"
+            f" VALUES({type:d},{scope:d},?,1,?,?,?,?,?,?,?,?,?,?,?,?)",
+            zip(repeat(owner), numbers, *assets.columns, strict=False),
+        )
+        counts = self._owners.counts
+        for (has, checks), number in Counter(zip(assets.has, assets.checks, strict=True)).items():
+            for name in _counted(has & 7, checks):
+                key = (scope, type, name)
+                counts[key] = counts.get(key, 0) + number
+        if owner is not None:
+            self._owners.gain(AssetType(type), owner, len(ids), max(assets.image_mtimes))
 
     def flush(self, type: AssetType) -> bool:
         """Write what was taken; True if there was anything."""

@@ -64,7 +64,7 @@ class AssetTable:
         self._borrowings = Borrowings(connection, self._places)
         self._gatherer = Gatherer(connection, layout, self._places, tree, claims, self._expectations)
         self._adoption = Adoption(connection, layout, self._places, claims, self._expectations, self.mark)
-        self._rows = AssetRows(connection, owners)
+        self.rows = AssetRows(connection, owners)
         self._marked: dict[Key, set[str]] = {}
         self._fresh = FreshAssets(layout)
         self._sought: set[str] = set()
@@ -81,7 +81,7 @@ class AssetTable:
     @property
     def unlisted(self) -> int:
         """How many assets have no image."""
-        return self._rows.unlisted
+        return self.rows.unlisted
 
     @property
     def marked(self) -> int:
@@ -93,12 +93,16 @@ class AssetTable:
         """Whether there is any asset, listed or not, or any that waits to be resolved."""
         return bool(self._marked) or self._db.execute("SELECT 1 FROM assets LIMIT 1").fetchone() is not None
 
+    def is_marked(self, key: Key) -> bool:
+        """Whether the asset waits to be resolved."""
+        return key in self._marked or key in self._fresh
+
     def forget(self) -> None:
         """Drop what is marked; call it when a transaction is rolled back."""
         self._marked.clear()
         self._fresh.clear()
         self._sought.clear()
-        self._rows.forget()
+        self.rows.forget()
 
     def mark(self, key: Key, candidate: str | None = None) -> None:
         """Resolve the asset again; ``candidate`` is a file that may be its image or artifact."""
@@ -168,10 +172,22 @@ class AssetTable:
         """Whether the index has the asset, listed or not."""
         return self._db.execute("SELECT 1 FROM assets WHERE type=? AND id=?", key).fetchone() is not None
 
+    def known_of(self, type: AssetType, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that the index has, listed or not."""
+        rows = self._db.execute(
+            "SELECT id FROM assets WHERE type=? AND id IN (SELECT value FROM json_each(?))",
+            (type, json.dumps(ids)),
+        )
+        return {id for (id,) in rows}
+
+    def seek(self, keys: Iterable[str]) -> None:
+        """Files have come by these keys: whoever looks for them is resolved again."""
+        if self._expectations.any:
+            self._sought.update(keys)
+
     def resolve_marked(self) -> bool:
         """Resolve all that is marked, and what that marks in turn; True if anything changed."""
-        if self._expectations.any:
-            self._sought.update(self._fresh.keys())
+        self.seek(self._fresh.keys())
         changed = self._resolve_fresh()
         self._mark_expecting({path_hash(key) for key in self._sought})
         self._sought.clear()
@@ -216,7 +232,7 @@ class AssetTable:
         self, type: AssetType, assets: Sequence[FreshAsset], given_up: list[FreshAsset]
     ) -> list[Case]:
         ids = [asset.key[1] for asset in assets]
-        known = self._known(type, ids)
+        known = self.known_of(type, ids)
         rows = self._claims.rows(type, ids)
         naming = self._claims.naming(path for asset in assets for path in asset.paths())
         cases = []
@@ -243,13 +259,6 @@ class AssetTable:
                 return True
         return False
 
-    def _known(self, type: AssetType, ids: Sequence[str]) -> set[str]:
-        rows = self._db.execute(
-            "SELECT id FROM assets WHERE type=? AND id IN (SELECT value FROM json_each(?))",
-            (type, json.dumps(ids)),
-        )
-        return {id for (id,) in rows}
-
     def _give_up(self, assets: Iterable[FreshAsset]) -> None:
         """Let the general way find out about these."""
         self.mark_files([path for asset in assets for path in asset.paths()])
@@ -275,21 +284,21 @@ class AssetTable:
                 continue
             if before is not None and (before.scope, before.resolved) == (scope, after):
                 continue
-            number = self._rows.put(case, scope, after)
+            number = self.rows.put(case, scope, after)
             if not case.fresh:
                 expected.extend((value, number) for value in self._new_keys(case, before))
                 borrowed.extend((value, number) for value in self._borrowings.hashes(case, after))
                 handed.update(self._hand_over(case, after))
                 self._mark_other_id(case, after)
                 self._judge_anew(case, after)
-        changed = self._rows.flush(type)
+        changed = self.rows.flush(type)
         self._expectations.put(expected)
         self._borrowings.put(borrowed)
         self._mark_claiming(handed)
         return changed
 
     def _delete(self, case: Case) -> None:
-        self._rows.delete(case)
+        self.rows.delete(case)
         if case.before is None:
             return
         number = case.before.number
@@ -326,12 +335,12 @@ class AssetTable:
                 key = key_of(place, path)
                 if key != case.key:
                     self.mark(key, path)
-                if self._rows.unlisted:
+                if self.rows.unlisted:
                     hashes.add(path_hash(place.key))
         if hashes:
             self._mark_expecting(hashes)
             self._marked.pop(case.key, None)
-        return paths if self._rows.unlisted else []
+        return paths if self.rows.unlisted else []
 
     def _mark_claiming(self, paths: Collection[str]) -> None:
         """Mark the assets without an image whose rows claim files that have changed hands."""

@@ -7,7 +7,7 @@ its path, and the rows themselves decide.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, compress, repeat
 from typing import Any
 
@@ -55,6 +55,14 @@ class ClaimTable:
     def resolve(self, claimed: str) -> str | None:
         """The path below the data root that a claim means, None where it lies outside."""
         return self._paths.resolve(claimed)
+
+    def resolve_all(self, claimed: Sequence[str]) -> list[str | None]:
+        """The same for each of many."""
+        return self._paths.resolve_all(claimed)
+
+    def count_naming(self, paths: Collection[str]) -> int:
+        """How many rows may name any of the paths, at least as many as do."""
+        return len(self._naming.rows(paths)) if self.any else 0
 
     def paths_of(self, row: AssetRow | None) -> set[str]:
         """Every path below the data root that the row names."""

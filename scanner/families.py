@@ -6,6 +6,7 @@ waits is not in the index yet; whatever is found out about its directory in the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from scanner.listing import Listing
@@ -106,6 +107,20 @@ class Families:
         self._again.extend(path for family in self._waiting.values() for path in family.again)
         self._waiting.clear()
         return released
+
+
+def by_family(seen: Sequence[Seen]) -> Iterator[Sequence[Seen]]:
+    """The same in parts: a directory that is followed by all of its folders is one with them."""
+    at = 0
+    while at < len(seen):
+        look, end = seen[at].look, at + 1
+        if isinstance(look, Listing) and look.directories:
+            folders = {join(look.directory, name) for name in look.directories}
+            followers = seen[end : end + len(folders)]
+            if folders == {one.look.directory for one in followers}:
+                end += len(folders)
+        yield seen[at:end]
+        at = end
 
 
 def waits(look: Listing) -> bool:

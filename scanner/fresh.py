@@ -61,6 +61,9 @@ class FreshAssets:
     def __len__(self) -> int:
         return len(self._assets)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._assets
+
     def clear(self) -> None:
         """Forget all; call it when a transaction is rolled back."""
         self._assets.clear()

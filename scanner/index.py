@@ -27,11 +27,13 @@ from scanner.claims import ClaimTable, Key
 from scanner.config import Config
 from scanner.exceptions import IndexFull
 from scanner.findings import FindingTable
+from scanner.intake import Intake
 from scanner.layout import Layout
 from scanner.listing import Listing
 from scanner.mirror import Mirror
 from scanner.owners import OwnerTable
 from scanner.placing import Classifier
+from scanner.ready import Ready
 from scanner.records import AssetType, Entry, Feature
 from scanner.resolve import Disagreement, Rules
 from scanner.rows import SinkItem
@@ -128,6 +130,7 @@ class Index:
         self.findings = FindingTable(self.db, self.tree, self.assets, self.owners.counts, config.verify)
         self.mirror = Mirror(self.db, self.tree, self.claims, self.owners, self.assets)
         self.mirror.crawled = self.meta("crawled") is not None
+        self._intake = Intake(self.tree, self.claims, self.owners, self.assets, self.findings)
         self.revision = int(self.meta("revision") or 0)
         self.files, self.unmatched = self._count_files()
         self.census = self._count_kinds()
@@ -175,6 +178,20 @@ class Index:
         changes = self.tree.apply(listing, hold, young_ns, together)
         self._note(changes)
         return changes
+
+    def enter(self, ready: Ready) -> bool:
+        """Insert directories of which nothing is known, with all that is in them; False, and nothing is
+        changed, where they have to be applied one by one."""
+        if self._told is not None or not self._intake.take(ready, crawled=self.mirror.crawled):
+            return False
+        flags = Counter(ready.files.flags)
+        self.files += len(ready.files.flags)
+        self.unmatched += sum(number for one, number in flags.items() if one & UNMATCHED)
+        first = first_folder(ready.directories.paths[0])
+        for one, number in flags.items():
+            self.census[first, kind_of(one)] += number
+        self._changed = True
+        return True
 
     def remove(self, directory: str) -> Changes:
         """Remove a directory that is gone, with everything below it."""

@@ -15,11 +15,13 @@ from typing import cast
 from scanner.config import Config
 from scanner.crawl import Crawl
 from scanner.dirty import Dirty, DirtySet
+from scanner.families import by_family
 from scanner.index import Index
 from scanner.listing import Gone, Lister, Listing, Look, Unreadable, is_utf8
 from scanner.listpool import Same, Seen
 from scanner.missed import Missed
 from scanner.portions import LargeDirectories, Portions, is_large
+from scanner.ready import make
 from scanner.records import Entry
 from scanner.roots import Root, Roots
 from scanner.settling import SETTLE_SECONDS, Settling
@@ -151,23 +153,55 @@ class Looker:
         """Make the index agree with what the listing process has seen, in that order."""
         coming = {look.directory for look, _ in seen if isinstance(look, Listing) and not is_large(look)}
         believed: dict[str, bool] = {}
-        for look, task in seen:
-            coming.discard(task.directory)
-            root = self.roots.of(task.directory)
-            if root is None or not root.present or not self._belongs(root, task.directory):
+        for part in by_family(seen):
+            if len(part) > 1 and self._enter(part, believed):
+                coming.difference_update(task.directory for _, task in part)
                 continue
-            if root.path not in believed:
-                believed[root.path] = self.roots.believable(root)
-            if not believed[root.path]:
-                continue
-            self.listed += 1
-            if isinstance(look, Same):
-                self._note_same(look)
-            elif isinstance(look, Gone):
-                self.look(task)  # the root was looked at after the directory: let it be the other way round
-            else:
-                self._agree(root, task, look, together=coming)
+            for look, task in part:
+                coming.discard(task.directory)
+                root = self.roots.of(task.directory)
+                if root is None or not root.present or not self._belongs(root, task.directory):
+                    continue
+                if not self._believed(root, believed):
+                    continue
+                self.listed += 1
+                if isinstance(look, Same):
+                    self._note_same(look)
+                elif isinstance(look, Gone):
+                    self.look(task)  # the root was looked at after the directory: let it be the other way
+                else:
+                    self._agree(root, task, look, together=coming)
         self.crawl.push_again()
+
+    def _believed(self, root: Root, known: dict[str, bool]) -> bool:
+        """Whether what was seen below the root can be believed, asked once for all that came together."""
+        if root.path not in known:
+            known[root.path] = self.roots.believable(root)
+        return known[root.path]
+
+    def _enter(self, family: Sequence[Seen], believed: dict[str, bool]) -> bool:
+        """Put a new directory and its folders into the index as they are; False: look into each."""
+        directory = family[0].task.directory
+        root = self.roots.of(directory)
+        if root is None or directory == root.path or not root.present or not self._believed(root, believed):
+            return False
+        if self.is_known(directory) or not self.is_known(split(directory)[0]):
+            return False
+        if any(self._is_check(task) for _, task in family):
+            return False
+        listings = [look for look, _ in family if isinstance(look, Listing)]
+        ready = make(listings, self._index.layout, self._index.assets.rules, int(self.settling.seconds * 1e9))
+        if ready is None or ready.device != root.device or not self._index.enter(ready):
+            return False
+        self.listed += len(family)
+        for look in listings:
+            self.troubles.note_readable(look.directory, look)
+            self.large.note(look.directory, 0)
+            self.settling.looked_at(look.directory, None, ())
+        told = {task.directory: task.told for _, task in family}
+        for path in ready.deeper:
+            self.crawl.push(Task(path, True, told[split(path)[0]]))
+        return True
 
     def _note_same(self, same: Same) -> None:
         self.troubles.note_same(same.directory)

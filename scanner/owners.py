@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import apsw
@@ -176,28 +176,21 @@ class OwnerTable:
     def adjust(self, type: AssetType, changes: dict[str, list[tuple[int | None, int | None]]]) -> None:
         """Keep the number and the newest image of owners: each change is (mtime before, mtime after)."""
         for id, pairs in changes.items():
-            row = self._db.execute(
-                "SELECT assets, newest, recorded, scope FROM owners WHERE type=? AND id=?", (type, id)
-            ).fetchone()
-            if row is None:
-                self._db.execute(
-                    "INSERT INTO owners(type, id, recorded, scope, assets) VALUES(?,?,0,?,0)",
-                    (type, id, self.disk_scope()),
-                )
-                row = (0, None, 0, self.disk_scope())
-            self._adjust_one(type, id, row, pairs)
+            change = sum((after is not None) - (before is not None) for before, after in pairs)
+            top = max((after for _, after in pairs if after is not None), default=None)
+            self._adjust_one(type, id, change, top, {before for before, _ in pairs if before is not None})
+
+    def gain(self, type: AssetType, id: str, assets: int, newest: int) -> None:
+        """An owner has so many assets more, the newest image of which is of this time."""
+        self._adjust_one(type, id, assets, newest, ())
 
     def _adjust_one(
-        self,
-        type: AssetType,
-        id: str,
-        row: tuple[int, int | None, int, int],
-        pairs: list[tuple[int | None, int | None]],
+        self, type: AssetType, id: str, change: int, top: int | None, gone: Collection[int]
     ) -> None:
-        assets, newest, recorded, scope = row
-        count = assets + sum((after is not None) - (before is not None) for before, after in pairs)
-        top = max((after for _, after in pairs if after is not None), default=None)
-        lost = any(before is not None and before == newest for before, _ in pairs)
+        """So many assets more; ``top`` is the newest time that has come, ``gone`` are those that went."""
+        assets, newest, recorded, scope = self._held(type, id)
+        count = assets + change
+        lost = newest in gone
         if top is not None and (newest is None or top >= newest):
             newest = top
         elif lost:
@@ -212,6 +205,18 @@ class OwnerTable:
             )
         if self._local is not None and bool(count) != bool(assets):
             self._add(scope, type, 1 if count else -1)
+
+    def _held(self, type: AssetType, id: str) -> tuple[int, int | None, int, int]:
+        """Assets, newest, recorded and scope of an owner, which is there from now on."""
+        row: tuple[int, int | None, int, int] | None = self._db.execute(
+            "SELECT assets, newest, recorded, scope FROM owners WHERE type=? AND id=?", (type, id)
+        ).fetchone()
+        if row is None:
+            row = (0, None, 0, self.disk_scope())
+            self._db.execute(
+                "INSERT INTO owners(type, id, recorded, scope, assets) VALUES(?,?,0,?,0)", (type, id, row[3])
+            )
+        return row
 
     def _put(self, type: AssetType, rows: Sequence[tuple[Any, ...]]) -> list[str]:
         latest = {row[0]: row for row in rows}

@@ -162,7 +162,7 @@ def resolve(evidence: Evidence, rules: Rules) -> Resolved:
     """The asset as lists and details show it."""
     found, row = evidence.found, evidence.row
     image = chosen(found[Feature.IMAGE])
-    times = [] if row is None else _row_times(row)
+    times = [] if row is None else row_times(row)
     checks = 0
     if image is not None:
         times.append(image.state.mtime_ns)
@@ -200,7 +200,7 @@ def resolve(evidence: Evidence, rules: Rules) -> Resolved:
     )
 
 
-def _row_times(row: AssetRow) -> list[int]:
+def row_times(row: AssetRow) -> list[int]:
     """The row's time in nanoseconds; one that those cannot count (before 1678, after 2261) says nothing."""
     if row.time_us is None or abs(row.time_us) >= 1 << 53:
         return []

@@ -17,10 +17,13 @@ SETTLE_SECONDS = 1.0
 
 
 class Settling:
-    """The files that were held back, each with the entry that was seen and when (monotonic seconds)."""
+    """The files that were held back, each with the entry that was seen and when (monotonic seconds).
+
+    ``seconds`` is how long a file must have been as it is.
+    """
 
     def __init__(self, seconds: float = SETTLE_SECONDS) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._held: dict[str, tuple[Entry, float]] = {}
         self._names: dict[str, set[str]] = {}
         self._due: deque[tuple[float, str]] = deque()
@@ -38,19 +41,19 @@ class Settling:
 
     def holds(self, path: str, entry: Entry, *, settled: bool, wall_ns: int, now: float) -> bool:
         """Whether a new or different entry does not count yet; remembers it if so."""
-        if settled or wall_ns - max(entry.mtime_ns, entry.ctime_ns) >= self._seconds * 1e9:
+        if settled or wall_ns - max(entry.mtime_ns, entry.ctime_ns) >= self.seconds * 1e9:
             self.drop(path)
             return False
         before = self._held.get(path)
         if before is not None and before[0] == entry:
-            if now - before[1] >= self._seconds:
+            if now - before[1] >= self.seconds:
                 self.drop(path)
                 return False
             return True
         self._held[path] = (entry, now)
         directory, name = split(path)
         self._names.setdefault(directory, set()).add(name)
-        self._due.append((now + self._seconds, path))
+        self._due.append((now + self.seconds, path))
         return True
 
     def drop(self, path: str) -> None:

@@ -10,12 +10,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 
 from scanner.listing import Listing
 from scanner.records import Entry, Feature
+
+if TYPE_CHECKING:
+    from scanner.ready import Directories, Files
 
 LINK = 1
 UNMATCHED = 2
@@ -112,6 +116,7 @@ class Tree:
     @property
     def any(self) -> bool:
         """Whether there is any file."""
+        self.flush()
         return self._db.execute("SELECT 1 FROM files LIMIT 1").fetchone() is not None
 
     def with_prefix(self, directory: str, prefix: str) -> Iterator[tuple[str, State]]:
@@ -212,6 +217,22 @@ class Tree:
             return self._files_of(number)
         self._named_subdirectories(listing, changes)
         return self._files_named(number, listing.names)
+
+    def insert(self, directories: Directories, files: Files) -> None:
+        """Insert directories of which the index knows none, and the files in them, by columns."""
+        first = self._next
+        self._next += len(directories.paths)
+        numbers = range(first, self._next)
+        parent = self.directory_id(split(directories.paths[0])[0]) or 0
+        self._ids.update(zip(directories.paths, numbers, strict=True))
+        self._db.executemany(
+            "INSERT INTO dirs VALUES(?,?,?,?,?,?)",
+            zip(numbers, chain([parent], repeat(first)), *directories, strict=False),
+        )
+        self._db.executemany(
+            "INSERT INTO files VALUES(?,?,?,?,?,?,?,0)",
+            zip(map(first.__add__, files.directories), *files[1:], strict=True),
+        )
 
     def remove(self, directory: str) -> Changes:
         """Remove a directory that is gone, and everything below it."""

@@ -22,9 +22,10 @@ from reconciling import DEADLINE, drive, indexed, running, settle, walk
 from test_worker import LINKS, OPERATION, World
 
 from scanner import crawl, listpool, sweeper, worker
-from scanner.listing import Lister
+from scanner.listing import Lister, Listing
 from scanner.listpool import ListingProcess, Seen
 from scanner.listworker import GONE, Frames, listed
+from scanner.ready import Ready
 from scanner.records import Entry
 from scanner.worker import Worker
 from scanner.worklist import Task
@@ -186,6 +187,32 @@ def arrives_from_outside(data: Path, folder: Path) -> None:
     outside = data.parent / "outside"
     shutil.copytree(data / "frames" / "v0", outside)
     os.rename(outside, folder)
+
+
+def test_a_video_at_rest_comes_ready(delayed: Worker, world: tuple[Path, Path]) -> None:
+    """Its rows are written as they are, and no listing of it is applied."""
+    data, _ = world
+    applied: list[str] = []
+    entered: list[str] = []
+    apply, enter = delayed.index.apply, delayed.index.enter
+
+    def note_applied(listing: Listing, *about: Any) -> Any:
+        applied.append(listing.directory)
+        return apply(listing, *about)
+
+    def note_entered(ready: Ready) -> bool:
+        entered.extend(ready.directories.paths)
+        return enter(ready)
+
+    delayed.index.apply, delayed.index.enter = note_applied, note_entered  # type: ignore[method-assign]
+    shutil.copytree(data / "frames" / "v0", data.parent / "outside")
+    rested = time.monotonic() + delayed.looker.settling.seconds
+    drive(delayed, lambda: time.monotonic() > rested)
+    os.rename(data.parent / "outside", data / "products" / "p")
+    process_of(delayed).allowed = 1 << 60
+    agree(delayed, data)
+    assert len(entered) == 5
+    assert not {path for path in applied if path.startswith("products/p")}
 
 
 def process_of(working: Worker) -> Delayed:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanner.families import Families, waits
+from scanner.families import Families, by_family, waits
 from scanner.listing import Gone, Listing, Unreadable
 from scanner.listpool import Same, Seen
 from scanner.portions import LARGE
@@ -153,6 +153,14 @@ def test_a_family_whose_directory_is_gone_does_not_come(families: Families) -> N
     families.arrived(seen("vv", 1, ["0"]), known=False)
     families.drop_below("v")
     assert [paths(family) for family in families.release()] == [["vv"]]
+
+
+def test_a_directory_and_all_its_folders_are_one_part() -> None:
+    looks = [seen("v", 1, ["0", "1"]), seen("v/1"), seen("v/0"), seen("w", 1, ["0"]), seen("x"), seen("w/0")]
+    assert [paths(part) for part in by_family(looks)] == [["v", "v/1", "v/0"], ["w"], ["x"], ["w/0"]]
+    gone = [seen("v", 1, ["0"]), Seen(Gone("v/0"), Task("v/0"))]
+    assert [paths(part) for part in by_family(gone)] == [["v", "v/0"]]
+    assert list(by_family([])) == []
 
 
 def test_large_directories_do_not_wait() -> None:

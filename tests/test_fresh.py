@@ -220,6 +220,10 @@ class World:
         self._look(directory, None if edit.whole or not known else frozenset([name]))
 
     def _look(self, directory: str, names: frozenset[str] | None) -> None:
+        self.index.apply(self.listing(directory, names), lambda path, entry: False)
+
+    def listing(self, directory: str, names: frozenset[str] | None) -> Listing:
+        """What the directory, or these names in it, show."""
         files = {}
         for path, (size, time) in self.disk.items():
             folder, name = split(path)
@@ -227,7 +231,8 @@ class World:
                 files[name] = Entry(name, abs(hash(path)) % 10**9, size, time * SECOND, time * SECOND)
         found = tuple(sorted({folder for folder in self._directories() if split(folder)[0] == directory}))
         folders = () if names is not None or not directory else tuple(split(folder)[1] for folder in found)
-        self.index.apply(Listing(directory, 1, 1, 1, files, folders, names), lambda path, entry: False)
+        number = abs(hash((directory, *files))) % 10**9
+        return Listing(directory, 1, 1, 1, files, folders, names, fingerprint=number, seen_ns=100 * SECOND)
 
     def _directories(self) -> Iterator[str]:
         """All directories of the disk, those above first."""
@@ -271,9 +276,14 @@ def expected(index: Index) -> list[tuple[Any, ...]]:
     return sorted(index.db.execute("SELECT hash, type, id FROM expected JOIN assets USING(asset)").fetchall())
 
 
+def temporary() -> tempfile.TemporaryDirectory[str]:
+    """A directory in memory."""
+    return tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+
+
 def play(script: Script, prepare: Callable[[Index], object]) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
     """The script in an index that was prepared."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as directory:
+    with temporary() as directory:
         world = World(directory, script)
         prepare(world.index)
         try:
