@@ -33,6 +33,14 @@ class Strange(NamedTuple):
     reason: str
 
 
+class Unmounted(NamedTuple):
+    """How many of a column's claims begin with a prefix."""
+
+    prefix: str
+    claims: int
+    of: int
+
+
 class Floods:
     """Keeps the problems up to date; ``problems`` are lines for a person.
 
@@ -46,13 +54,14 @@ class Floods:
         self._root = root
         self._at = 0.0
         self._seen: tuple[int, int] = (-1, -1)
-        self.strange: dict[Strange, str] = {}
+        self.strange: dict[Strange, Unmounted] = {}
         self.expectations: list[str] = []
 
     @property
     def problems(self) -> list[str]:
         """One line each: what fails, and what to change in the configuration."""
-        return [*self.strange.values(), *self.expectations]
+        prefixes = dict.fromkeys(unmounted.prefix for unmounted in self.strange.values())
+        return [*map(self._line, prefixes), *self.expectations]
 
     @property
     def is_fresh(self) -> bool:
@@ -88,12 +97,12 @@ class Floods:
             " GROUP BY reason, type, feature HAVING count(*)>=?",
             (MANY_CLAIMS,),
         ).fetchall()
-        found: dict[Strange, str] = {}
+        found: dict[Strange, Unmounted] = {}
         for type, feature, reason, n in rows:
             strange = Strange(AssetType(type), Feature(feature), reason)
             total = self._claims(strange)
             if 2 * n > total and self._index.tree.directory_id(reason) is None:
-                found[strange] = self._line(strange, n, total)
+                found[strange] = Unmounted(self._prefix(strange), n, total)
         ended, begun = self.strange.keys() - found.keys(), found.keys() - self.strange.keys()
         self.strange = found
         for strange in begun:
@@ -108,23 +117,24 @@ class Floods:
         row = self._db.execute(f"SELECT count({column}) FROM claims WHERE type=?", (strange.type,)).fetchone()
         return int(row[0])
 
-    def _line(self, strange: Strange, n: int, total: int) -> str:
-        claimed = [
-            path
-            for (path,) in self._db.execute(
-                "SELECT claimed FROM findings WHERE reason=? AND type=? AND feature=? LIMIT ?",
-                (strange.reason, strange.type, strange.feature, _SAMPLE),
-            )
-        ]
-        prefix = self._prefix(common_prefix(claimed))
-        what = f"{strange.type.wire} {strange.feature.wire}"
+    def _line(self, prefix: str) -> str:
+        """The problem of all columns whose claims begin with it: one entry mends them together."""
+        columns = {where: what for where, what in self.strange.items() if what.prefix == prefix}
+        names = ", ".join(f"{where.type.wire} {where.feature.wire}" for where in columns)
+        claims = sum(what.claims for what in columns.values())
+        of = sum(what.of for what in columns.values())
         return (
-            f"{n} of {total} claimed paths of {what} begin with {prefix}, which is not mounted here:"
+            f"{claims} of {of} claimed paths of {names} begin with {prefix}, which is not mounted here:"
             f' add "{prefix}" = "{self._root}" to [database.path_map]'
         )
 
-    def _prefix(self, common: str) -> str:
+    def _prefix(self, strange: Strange) -> str:
         """The part before the first folder of a pattern: what stands for the data root."""
+        rows = self._db.execute(
+            "SELECT claimed FROM findings WHERE reason=? AND type=? AND feature=? LIMIT ?",
+            (strange.reason, strange.type, strange.feature, _SAMPLE),
+        )
+        common = common_prefix([path for (path,) in rows])
         parts = common.split("/")
         for place, part in enumerate(parts):
             if part and part in self._index.layout.roots:

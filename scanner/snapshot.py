@@ -108,8 +108,8 @@ class Reporter:
         if stats.reasons.get("ENOSPC"):
             lines.append(
                 f"watch limit reached: {stats.watched} of {stats.needed} directories are watched,"
-                f" {stats.polled} are polled; allowed are {stats.limit}: raise it with"
-                f" sysctl {stats.limit_sysctl}={stats.needed * 2}"
+                f" {stats.polled} are polled; allowed are {stats.limit} for all programs of this user:"
+                f" raise it with sysctl {stats.limit_sysctl}={2 * max(stats.needed, stats.limit or 0)}"
             )
         if stats.reasons.get("EMFILE") or stats.reasons.get("ENFILE"):
             lines.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +76,7 @@ class Site:
 
 
 @contextmanager
-def serving_demo(base: Path) -> Iterator[Site]:
+def serving_demo(base: Path, more: Mapping[str, object] | None = None) -> Iterator[Site]:
     """The demo's world, broken in each way, and a sidecar that has found all of it."""
     with closing(make_world(base)) as world:
         worker = Worker(world)
@@ -86,6 +86,7 @@ def serving_demo(base: Path) -> Iterator[Site]:
             "SIDECAR_DATABASE__POLL_SECONDS": 0.2,
             "SIDECAR_VERIFY__CONTENT": "true",
             "SIDECAR_VERIFY__GRACE_SECONDS": 0.2,
+            **(more or {}),
         }
         with Serving(base, settings) as sidecar:
             site = Site(world, worker, sidecar)
@@ -140,12 +141,12 @@ class Look:
 
 
 @contextmanager
-def looking(browser: Any, site: Site, **options: Any) -> Iterator[Look]:
+def looking(browser: Any, address: str, **options: Any) -> Iterator[Look]:
     """A page of its own."""
     options = {"viewport": {"width": 1280, "height": 900}, **options}
     context = browser.new_context(**options)
     context.set_default_timeout(25_000)
     try:
-        yield Look(context.new_page(), site.address)
+        yield Look(context.new_page(), address)
     finally:
         context.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from webfake import BARE_VIDEO, FRAME, IMAGE, JOB, VIDEO, Answer, Web, serving
 
 from scanner.records import AssetType, Feature, FindingRequest, Kind, Page
+from web.static import read_parts
 
 INDEX_ROUTES = [
     "/status/j_123",
@@ -275,6 +277,14 @@ def test_the_page_for_people_loads_nothing_from_elsewhere(web: Web) -> None:
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "unsafe-inline" not in answer.headers["Content-Security-Policy"]
     assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+def test_the_page_asks_for_all_of_its_modules_at_once(web: Web) -> None:
+    """Found one by one, by what imports them, they would take a round trip after the other."""
+    page = web.get("/").body.decode()
+    named = re.findall(r'<link rel="modulepreload" href="dashboard/(\w+\.js)">', page)
+    modules = {name for name in read_parts("dashboard") if name.endswith(".js")}
+    assert sorted(named) == sorted(modules - {"app.js"})
 
 
 # --- errors ----------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 from browser import Look, Site, chromium, looking, serving_demo
+from running import Serving
 from waiting import until
 
 JOB = "job_pillow"
@@ -36,7 +39,7 @@ def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
 
 @pytest.fixture
 def look(browser: Any, site: Site) -> Iterator[Look]:
-    with looking(browser, site) as opened:
+    with looking(browser, site.address) as opened:
         yield opened
 
 
@@ -110,7 +113,9 @@ def test_the_overview_shows_jobs_findings_and_state(look: Look, site: Site) -> N
     state = look.page.get_by_role("region", name="Where it looks").inner_text()
     for root in site.json("/healthz")["roots"]:
         assert root["path"] in state
-    assert "Up to date" in look.page.get_by_role("region", name="State of the sidecar").inner_text()
+    about = look.page.get_by_role("region", name="State of the sidecar").inner_text()
+    problems = site.json("/healthz")["problems"]  # others may have used the watches up
+    assert "Up to date" in about or (problems and all(problem in about for problem in problems))
     look.hold()
 
 
@@ -126,6 +131,74 @@ def test_a_kind_leads_to_its_findings(look: Look, site: Site) -> None:
         row = rows.filter(has_text=item["asset_id"]).filter(has_text=item["detail"])
         assert row.count() == 1, item
     look.hold()
+
+
+def test_findings_of_a_kind_say_what_to_do_and_can_be_taken_along(look: Look, site: Site) -> None:
+    look.open("#/findings?kind=corrupt", "Findings")
+    look.page.get_by_text("Make the artifact again.").wait_for()
+    with look.page.expect_download() as saved:
+        look.page.get_by_role("link", name="Download as CSV").click()
+    rows = list(csv.DictReader(saved.value.path().read_text(encoding="utf-8").splitlines()))
+    found = site.json("/verification/findings?kind=corrupt&limit=1000")["items"]
+    assert [row["asset_id"] for row in rows] == [item["asset_id"] for item in found] != []
+    look.hold()
+
+
+def test_the_word_in_the_head_leads_to_what_is_said_of_it(look: Look) -> None:
+    look.open("#/findings", "Findings")
+    look.page.get_by_role("status").get_by_role("link", name=re.compile("up to date|a look")).click()
+    look.page.get_by_role("region", name="State of the sidecar").wait_for()
+    look.hold()
+
+
+def test_nothing_is_said_to_agree_that_was_not_looked_at(browser: Any, tmp_path: Path) -> None:
+    """Without its data root and its database, it claims nothing about either."""
+    settings = {"SIDECAR_DATABASE__URL": "postgresql://sidecar:secret@127.0.0.1:1/pipeline"}
+    (tmp_path / "index").mkdir()
+    with Serving(tmp_path, settings) as sidecar:
+        until(lambda: len(sidecar.health()["problems"]) == 2, "it says what it lacks")
+        with looking(browser, f"http://127.0.0.1:{sidecar.port}/") as look:
+            look.open("", "Overview")
+            about = look.page.get_by_role("region", name="State of the sidecar").inner_text()
+            assert "Something needs attention" in about
+            assert "Check data.root in the configuration" in about
+            assert "Check database.url" in about
+            findings = look.page.get_by_role("region", name=re.compile("Findings"))
+            assert "not everything has been looked at" in findings.inner_text()
+            state = look.page.get_by_role("region", name="Where it looks")
+            assert state.get_by_text("Not there yet").count() == 2
+            assert "seen at once" not in state.inner_text()
+            assert "degraded" in look.page.get_by_role("status").inner_text()
+            look.open("#/jobs/j_1", "j_1")
+            assert "Some figures below are missing" in look.page.get_by_role("alert").inner_text()
+            assert "secret" not in look.page.content()
+            look.hold(allowed="status of 503")
+
+
+def test_findings_that_are_withheld_are_not_agreement(look: Look, site: Site) -> None:
+    report = {**site.json("/verification"), "findings": {}, "total": 0, "withheld": 25}
+    reply = {"status": 200, "content_type": "application/json", "body": json.dumps(report)}
+    look.page.route(re.compile("/verification$"), lambda route: route.fulfill(**reply))
+    look.open("", "Overview")
+    findings = look.page.get_by_role("region", name=re.compile("Findings")).inner_text()
+    assert "None but those that are withheld" in findings
+    assert "25 more are withheld" in findings
+    look.hold()
+
+
+def test_without_files_it_asks_for_none_and_says_why(browser: Any, tmp_path: Path) -> None:
+    with (
+        serving_demo(tmp_path, {"SIDECAR_WEB__FILES": "false"}) as site,
+        looking(browser, site.address) as look,
+    ):
+        asset_id = complete(site)
+        for hash in (f"#/jobs/{JOB}/images", f"#/assets/video_frame/{asset_id}"):
+            look.open(hash)
+            look.page.get_by_text("turned off here (web.files)").first.wait_for()
+        assert look.page.locator("main a[href*='files/']").count() == 0
+        assert look.page.get_by_role("table").get_by_text("intact").count() == 4
+        assert {status for _, status in look.statuses} <= {200, 304}
+        look.hold()
 
 
 def test_a_job_shows_done_of_total_for_every_feature(look: Look, site: Site) -> None:
@@ -164,10 +237,10 @@ def test_the_chart_and_the_bars_follow_the_work(look: Look, site: Site) -> None:
 def test_findings_of_a_job_can_be_filtered_and_searched(look: Look, site: Site) -> None:
     look.open(f"#/jobs/{JOB}", JOB)
     rows = look.page.locator("tbody tr")
-    look.page.get_by_label("About").select_option("keypoints")
+    look.page.get_by_label("File").select_option("keypoints")
     of_keypoints = site.json(f"/jobs/{JOB}/verification/findings?feature=keypoints")
     until(lambda: rows.count() == of_keypoints["total"], "those of keypoints")
-    look.page.get_by_label("About").select_option("")
+    look.page.get_by_label("File").select_option("")
     asset_id, _ = site.broken("a mask is not recorded")
     look.page.get_by_label("Search").fill(asset_id)
     expected = site.json(f"/jobs/{JOB}/verification/findings?q={asset_id}")["total"]
@@ -208,7 +281,7 @@ def test_frames_are_filtered_by_video_and_by_kind_of_finding(look: Look, site: S
 
 
 def test_thumbnails_are_loaded_as_they_come_into_view(browser: Any, site: Site) -> None:
-    with looking(browser, site, viewport={"width": 360, "height": 500}) as look:
+    with looking(browser, site.address, viewport={"width": 360, "height": 500}) as look:
         look.open(f"#/jobs/{JOB}/frames", JOB)
         look.wait("document.querySelector('.grid img').naturalWidth > 0")
         shown = len(cards(look))
@@ -341,7 +414,7 @@ def test_a_link_shows_a_colleague_the_same(browser: Any, site: Site, look: Look)
     until(lambda: "q=pillow" in look.page.url, "the address has it")
     look.page.reload()
     until_cards(look, expected)
-    with looking(browser, site) as other:
+    with looking(browser, site.address) as other:
         other.page.goto(look.page.url)
         until_cards(other, expected)
         assert other.page.get_by_label("Artifacts").input_value() == "segment"
@@ -386,7 +459,7 @@ def test_a_hidden_tab_asks_less_often(look: Look) -> None:
 
 
 def test_old_figures_are_shown_as_old_while_the_sidecar_does_not_answer(browser: Any, tmp_path: Path) -> None:
-    with serving_demo(tmp_path) as site, looking(browser, site) as look:
+    with serving_demo(tmp_path) as site, looking(browser, site.address) as look:
         look.open("", "Overview")
         alert, status = look.page.get_by_role("alert"), look.page.get_by_role("status")
         assert alert.inner_text() == ""
@@ -434,6 +507,8 @@ def test_it_can_be_used_by_keyboard_alone(look: Look, site: Site) -> None:
     assert focused(look) == "Skip to content"
     press("Enter")
     assert look.page.evaluate("document.activeElement.id") == "main"
+    press("Tab")
+    assert re.fullmatch(r"See \d+ findings", focused(look))
     press("Tab")
     first = focused(look)
     assert first in ("job_pillow", "job_bottle")

@@ -399,6 +399,20 @@ def test_a_prefix_that_is_not_mounted_is_one_problem(site: Site) -> None:
         assert problem in inspection.reporter.snapshot(None)["problems"]
 
 
+def test_a_prefix_that_several_columns_have_is_still_one_problem(site: Site) -> None:
+    for number in range(25):
+        claims = {"seg_mask_path": "seg.png", "kp_blob_path": "kp.bin"}
+        paths = {column: f"/app/media/products/p/{number}/{file}" for column, file in claims.items()}
+        site.product_image(f"{number}", **paths)
+    with site.looked() as (inspection, queries):
+        assert report(queries).withheld == 50
+        (problem,) = inspection.verifier.problems
+        assert problem == (
+            "50 of 50 claimed paths of product_image segment, product_image keypoints begin with /app/media,"
+            f' which is not mounted here: add "/app/media" = "{site.root}" to [database.path_map]'
+        )
+
+
 def test_a_problem_that_is_none_any_more_gives_its_findings_back(site: Site) -> None:
     for number in range(25):
         site.product_image(f"{number}", seg_mask_path=f"/app/media/products/p/{number}/seg.png")

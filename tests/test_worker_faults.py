@@ -332,7 +332,8 @@ def test_beyond_the_watch_limit_directories_are_polled_until_watches_are_free(
     line = next(line for line in remarks(one) if "watch limit" in line)
     assert f"{stats.watched} of 8" in line
     assert f"allowed are {stats.limit}" in line
-    assert f"sysctl {stats.limit_sysctl}=16" in line
+    assert stats.limit is not None
+    assert f"sysctl {stats.limit_sysctl}={2 * max(8, stats.limit)}" in line  # others may have used them up
     for number in range(4):  # nobody tells of these: polling finds them
         (data / "frames" / f"new{number}" / "000002.jpg").write_bytes(b"x")
     settle(one, data)

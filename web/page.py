@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from web.static import StaticPage, StaticPart
+from web.context import Context
+from web.static import StaticPage, StaticPart, part_of
+
+_ROOT = b'<html lang="en"'
 
 
 class Page(StaticPage):
@@ -10,6 +13,12 @@ class Page(StaticPage):
 
     summary = "The dashboard"
     folder = "dashboard"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        if not context.files:  # it asks for no picture then, and says why there is none
+            body = self.parts["index.html"].body.replace(_ROOT, _ROOT + b' data-files="off"', 1)
+            self.parts["index.html"] = part_of("index.html", body)
 
 
 class PagePart(StaticPart):

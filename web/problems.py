@@ -85,10 +85,10 @@ def not_found(what: str) -> Problem:
 
 
 def not_ready(what: str) -> Problem:
-    """503 in place of 404 as long as the first scan may still find it."""
+    """503 in place of 404 as long as the first scan, or the first read of the database, may still find it."""
     return Problem(
         503,
-        f"There is no {what} yet: the first scan is still running.",
+        f"There is no {what} yet: not all files and rows have been looked at for the first time.",
         headers=(("Retry-After", "1"),),
         from_index=True,
     )

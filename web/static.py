@@ -42,10 +42,13 @@ class Part(NamedTuple):
 def read_parts(folder: str) -> dict[str, Part]:
     """Every file of a folder below this package by its name."""
     files = (file for file in resources.files("web").joinpath(folder).iterdir() if file.is_file())
-    return {file.name: _part(file.name, file.read_bytes()) for file in files if _suffix(file.name) in _TYPES}
+    return {
+        file.name: part_of(file.name, file.read_bytes()) for file in files if _suffix(file.name) in _TYPES
+    }
 
 
-def _part(name: str, body: bytes) -> Part:
+def part_of(name: str, body: bytes) -> Part:
+    """A file's content with its tag and, by its name, its type."""
     return Part(_TYPES[_suffix(name)], f'"{blake2b(body, digest_size=16).hexdigest()}"', body)
 
 

@@ -79,22 +79,32 @@ function header() {
       tab("#/", "Overview", route.view === "overview"),
       tab("#/findings", "Findings", route.view === "findings"),
     ),
-    h("p", { class: "pill", role: "status" }, ...pill()),
+    pill(),
   ];
 }
 
+/** How the sidecar is in a word or two, leading to where more is said of it. */
 function pill() {
+  const [severity, text] = mood();
+  return h(
+    "p",
+    { class: `pill ${severity}`, role: "status" },
+    h("a", { href: "#/", title: "How the sidecar is" }, sign(severity), h("span", null, text)),
+  );
+}
+
+function mood() {
   const about = live.answer("healthz")?.data;
   if (live.down) {
-    return [sign("bad"), " no answer"];
+    return ["bad", "no answer"];
   }
   if (!about) {
-    return [sign("note"), " connecting"];
+    return ["note", "connecting"];
   }
   const [severity] = statusWords(about);
   return [
-    sign(severity),
-    { good: " up to date", note: " starting", warn: " up to date, with remarks", bad: " degraded" }[severity],
+    severity,
+    { good: "up to date", note: "starting", warn: "needs a look", bad: "degraded" }[severity],
   ];
 }
 
@@ -126,7 +136,7 @@ function alerts() {
       h(
         "p",
         null,
-        h("b", null, `Some figures below are old, since ${clock(trouble.since)}. `),
+        h("b", null, `Some figures below are ${trouble.known ? "old" : "missing"}, since ${clock(trouble.since)}. `),
         trouble.detail,
       ),
     );
@@ -146,7 +156,7 @@ function footer() {
   const about = live.answer("healthz")?.data;
   return [
     h("span", null, about ? `${NAME} ${about.version}` : NAME),
-    h("a", { href: "openapi.json" }, "API description"),
+    h("a", { href: "docs" }, "API"),
     h("a", { href: "healthz" }, "Health"),
     h("a", { href: "metrics" }, "Metrics"),
   ];

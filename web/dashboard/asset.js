@@ -6,10 +6,11 @@ import { fileCard } from "./files.js";
 import { reason } from "./findings.js";
 import { ago, count, position } from "./format.js";
 import { kindBadge, missing, sign } from "./parts.js";
-import { api, fileAddress, link } from "./route.js";
+import { api, fileAddress, filesServed, link } from "./route.js";
 import { viewer } from "./viewer.js";
 import { KINDS, NAMES } from "./words.js";
 
+const OPEN = new Set(["pending", "unchecked", "withheld"]); // a check that may still find something
 const record = (route) => api(["assets", route.type, route.id]);
 const content = (file) => fileAddress("artifacts", file.path);
 
@@ -17,7 +18,7 @@ export const title = ({ id }) => id;
 
 export function wanted({ route, data }) {
   const asset = data(record(route));
-  const files = asset?.listed ? asset.files.filter((file) => file.path !== null) : [];
+  const files = asset?.listed && filesServed ? asset.files.filter((file) => file.path !== null) : [];
   return ["healthz", record(route), ...files.map(content)];
 }
 
@@ -45,7 +46,7 @@ export function render({ route, data, answer }) {
       h(
         "div",
         { class: "side" },
-        findingCard(asset.findings),
+        findingCard(asset),
         embeddingCard(asset, files.embedding, about("embedding"), trouble("embedding")),
       ),
     ),
@@ -83,13 +84,14 @@ function facts(asset) {
 
 // --- findings ------------------------------------------------------------------------------------
 
-function findingCard(found) {
+function findingCard({ findings: found, files }) {
+  const open = files.some(({ check }) => OPEN.has(check));
   return h(
     "section",
     { class: "card", "aria-labelledby": "found" },
     h("h2", { id: "found" }, "Findings", h("span", { class: "total" }, ` ${count(found.length)}`)),
     found.length === 0
-      ? h("p", { class: "empty" }, sign("good"), " Claims, files and contents agree.")
+      ? h("p", { class: "empty" }, sign("good"), open ? " None so far." : " Claims, files and contents agree.")
       : null,
     found.length > 0 ? h("ul", { class: "kinds" }, found.map(finding)) : null,
   );

@@ -3,6 +3,7 @@
 import { h, s } from "./dom.js";
 import { count, figure } from "./format.js";
 import { counts } from "./parts.js";
+import { NO_FILES, filesServed } from "./route.js";
 
 /** The card of an embedding: `about` is what its file holds, `problem` why that cannot be told. */
 export function embeddingCard(asset, file, about, problem) {
@@ -29,7 +30,7 @@ function withoutEmbedding(asset, file, problem) {
     return problem.detail;
   }
   if (file.path) {
-    return "Loading…";
+    return filesServed ? "Loading…" : NO_FILES;
   }
   return asset.embedding_in_db ? "The database itself holds it." : "There is none.";
 }

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { bytes, stamp } from "./format.js";
 import { sign } from "./parts.js";
-import { fileAddress } from "./route.js";
+import { fileAddress, filesServed } from "./route.js";
 import { CHECKS, NAMES } from "./words.js";
 
 /** The card with a row for each file that an asset can have. */
@@ -57,7 +57,7 @@ function onDisk(asset, file) {
   if (file.path === null) {
     return h("span", { class: "muted" }, "no file");
   }
-  const path = asset.listed
+  const path = asset.listed && filesServed
     ? h("a", { href: fileAddress("files", file.path), class: "path" }, file.path)
     : h("span", { class: "path" }, file.path);
   return [path, h("span", { class: "muted" }, `${bytes(file.size)} · ${stamp(file.modified_at)}`)];

@@ -14,21 +14,26 @@ import {
   textFilter,
 } from "./parts.js";
 import { api, link } from "./route.js";
-import { KINDS, NAMES } from "./words.js";
+import { KINDS, NAMES, agreement } from "./words.js";
 
 const LIMIT = 20;
 
 /** The address of the page of findings that a route shows. */
 export function findingsAddress(route) {
-  const { kind, feature, type, q } = route.params;
-  const paging = { limit: LIMIT, offset: offsetOf(route, LIMIT), sort_by: route.params.sort };
+  return addressOf(route, { limit: LIMIT, offset: offsetOf(route, LIMIT) });
+}
+
+function addressOf(route, more) {
+  const { kind, feature, type, q, sort } = route.params;
   const parts = route.job ? ["jobs", route.job, "verification", "findings"] : ["verification", "findings"];
-  return api(parts, { kind, feature, asset_type: type, q, ...paging });
+  return api(parts, { kind, feature, asset_type: type, q, sort_by: sort, ...more });
 }
 
 export const title = () => "Findings";
 
-export const wanted = ({ route }) => ["healthz", findingsAddress(route)];
+export const wanted = ({ route }) => ["healthz", reportAddress(route), findingsAddress(route)];
+
+const reportAddress = ({ job }) => (job ? api(["jobs", job, "verification"]) : "verification");
 
 export function render(view) {
   return [h("h1", { tabindex: -1 }, "Findings"), findingList(view, "All findings")];
@@ -37,6 +42,7 @@ export function render(view) {
 /** Filters, the list and its pages. */
 export function findingList({ route, data, answer }, label) {
   const page = data(findingsAddress(route));
+  const report = data(reportAddress(route)) ?? {};
   const { kind, feature, type, q } = route.params;
   return h(
     "section",
@@ -54,11 +60,11 @@ export function findingList({ route, data, answer }, label) {
       choiceFilter(
         route,
         "feature",
-        "About",
-        featureOptions("Everything", "image", "segment", "embedding", "keypoints"),
+        "File",
+        featureOptions("All files", "image", "segment", "embedding", "keypoints"),
       ),
-      choiceFilter(route, "type", "Of", [
-        ["", "Images and frames"],
+      choiceFilter(route, "type", "Assets", [
+        ["", "All assets"],
         ["product_image", "Product images"],
         ["video_frame", "Video frames"],
       ]),
@@ -68,16 +74,35 @@ export function findingList({ route, data, answer }, label) {
         ["path", "Path"],
       ]),
     ),
+    kindWords(kind),
     page ? table(page.items) : missing(answer(findingsAddress(route)), "findings"),
     page?.items.length === 0
       ? h(
           "p",
           { class: "empty" },
-          kind || feature || type || q ? "No finding matches." : "Claims, files and contents agree.",
+          kind || feature || type || q ? "No finding matches." : agreement(data("healthz"), report)[1],
         )
       : null,
     page ? pager(route, page) : null,
+    report.withheld > 0
+      ? h(
+          "p",
+          { class: "muted" },
+          `${count(report.withheld)} more are withheld; the `,
+          h("a", { href: "#/" }, "overview"),
+          " says why.",
+        )
+      : null,
+    page?.total > 0
+      ? h("p", null, h("a", { href: addressOf(route, { format: "csv" }), download: "" }, "Download as CSV"))
+      : null,
   );
+}
+
+/** What the kind that is chosen means, and what to do. */
+function kindWords(kind) {
+  const [, meaning, todo] = KINDS[kind] ?? [];
+  return meaning ? h("p", null, `${meaning} `, h("span", { class: "muted" }, todo)) : null;
 }
 
 function table(items) {
@@ -93,7 +118,7 @@ function table(items) {
       h(
         "tr",
         null,
-        ["Kind", "Asset", "About", "What is wrong", "Since"].map((name) => h("th", { scope: "col" }, name)),
+        ["Kind", "Asset", "File", "What is wrong", "Since"].map((name) => h("th", { scope: "col" }, name)),
       ),
     ),
     h("tbody", null, items.map(row)),

@@ -13,7 +13,7 @@ import {
   pager,
   textFilter,
 } from "./parts.js";
-import { api, fileAddress, link } from "./route.js";
+import { NO_FILES, api, fileAddress, filesServed, link } from "./route.js";
 import { FEATURES, NAMES } from "./words.js";
 
 const LIMIT = 60;
@@ -25,7 +25,7 @@ const HAS = [
   ["embedding", "With embedding"],
   ["keypoints", "With keypoints"],
   ["any", "With any"],
-  ["none", "With none"],
+  ["none", "With none of them"],
 ];
 const SORTS = {
   images: [
@@ -66,6 +66,7 @@ export function render({ route, data, answer }) {
       { class: "gallery", "aria-labelledby": "gallery" },
       h("h2", { id: "gallery", tabindex: -1, class: "aside" }, page ? found(route, page) : "Pictures"),
       filterForm(route, data(videos(route)), page),
+      filesServed ? null : h("p", { class: "empty" }, NO_FILES),
       page ? pictures(page.items, route) : missing(answer(assets(route)), "pictures"),
       page?.items.length === 0 ? h("p", { class: "empty" }, "Nothing matches.") : null,
       page ? pager(route, page) : null,
@@ -156,7 +157,7 @@ function picture(item) {
     h(
       "a",
       { class: "picture", href: link(["assets", item.asset_type, item.asset_id]) },
-      thumbnail(item),
+      filesServed ? thumbnail(item) : null,
       h("span", { class: "name path" }, item.asset_id),
       h(
         "span",

@@ -72,7 +72,10 @@ export class Live {
     return !known || known.failedSince || !this.seldom(address) || Date.now() - known.at >= SELDOM_MS;
   }
 
-  /** Since when some of what is wanted has not been answered as it should be, and why; null if all was. */
+  /**
+   * Since when some of what is wanted has not been answered as it should be, whether any of that is `known` from
+   * before, and why; null if all was.
+   */
   get trouble() {
     const failing = this.wanted()
       .map((address) => this.answers.get(address))
@@ -81,7 +84,8 @@ export class Live {
       return null;
     }
     const since = Math.min(...failing.map((known) => known.failedSince));
-    return { since, detail: failing[0].problem?.detail ?? "It took too long." };
+    const known = failing.some(({ data }) => data !== undefined && data !== null);
+    return { since, known, detail: failing[0].problem?.detail ?? "It took too long." };
   }
 
   pause() {

@@ -5,7 +5,7 @@ import { count, counted } from "./format.js";
 import { JOBS, jobs, report, summary } from "./joblist.js";
 import { kindBadge, missing, sign } from "./parts.js";
 import { link } from "./route.js";
-import { KINDS, advice, statusWords } from "./words.js";
+import { KINDS, advice, agreement, statusWords } from "./words.js";
 import { state } from "./state.js";
 
 const sum = (features) => Object.values(features).reduce((total, number) => total + number, 0);
@@ -24,7 +24,7 @@ export function render(view) {
   return [
     h("h1", { tabindex: -1 }, "Overview"),
     health(view),
-    h("div", { class: "columns" }, h("div", { class: "side" }, jobs(view), state(view)), findings(view)),
+    h("div", { class: "columns" }, jobs(view), findings(view), state(view)),
   ];
 }
 
@@ -36,6 +36,7 @@ function health({ data, down }) {
     return null;
   }
   const [severity, sentence, more] = statusWords(about);
+  const total = data("verification")?.total ?? 0;
   const waiting = about.pending.paths + about.pending.validations;
   return h(
     "section",
@@ -48,6 +49,7 @@ function health({ data, down }) {
       more ? h("p", null, more) : null,
       about.problems.length > 0 ? h("ul", { class: "problems" }, about.problems.map(problem)) : null,
       waiting > 0 ? h("p", { class: "muted" }, pendingWords(about.pending)) : null,
+      total > 0 ? h("p", null, h("a", { href: "#/findings" }, `See ${counted(total, "finding")}`)) : null,
     ),
   );
 }
@@ -78,7 +80,7 @@ function findings({ data, answer }) {
       "Findings",
       found ? h("span", { class: "total" }, ` ${count(found.total)}`) : null,
     ),
-    found ? kindList(found) : missing(answer("verification"), "findings"),
+    found ? kindList(found, data("healthz")) : missing(answer("verification"), "findings"),
     found?.withheld > 0
       ? h("p", { class: "muted" }, `${count(found.withheld)} more are withheld; the problems above say why.`)
       : null,
@@ -86,10 +88,11 @@ function findings({ data, answer }) {
   );
 }
 
-function kindList(found) {
+function kindList(found, about) {
   const all = Object.entries(found.findings);
   if (all.length === 0) {
-    return h("p", { class: "empty" }, sign("good"), " Claims, files and contents agree.");
+    const [severity, sentence] = agreement(about, found);
+    return h("p", { class: "empty" }, sign(severity), ` ${sentence}`);
   }
   return h(
     "ul",
@@ -108,6 +111,9 @@ function kindList(found) {
 
 function checks(found) {
   const [checked, pending, unchecked] = [found.checked, found.pending, found.unchecked].map(sum);
+  if (checked + pending + unchecked === 0) {
+    return null;
+  }
   return h(
     "p",
     { class: "muted line" },

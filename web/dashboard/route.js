@@ -61,6 +61,10 @@ export function api(parts, params = {}) {
   return parts.map(encodeURIComponent).join("/") + (text ? `?${text}` : "");
 }
 
+/** Whether the sidecar gives files away, and pictures of them. */
+export const filesServed = document.documentElement.dataset.files !== "off";
+export const NO_FILES = "Files and pictures are turned off here (web.files).";
+
 /** The address of a file below one of the routes that take a path. */
 export function fileAddress(kind, path, params = {}) {
   return api([kind, ...path.split("/")], params);

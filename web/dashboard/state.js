@@ -19,7 +19,7 @@ export function state({ data }) {
       "dl",
       { class: "facts" },
       about.roots.map((root) =>
-        fact(h("span", { class: "path" }, root.path), rootWords(root), counted(root.directories, "folder")),
+        fact(h("span", { class: "path" }, root.path), rootWords(root, about.scan.last_completed_at !== null), foldersIn(root)),
       ),
       fact("Pipeline database", databaseWords(about.database, ago)),
       fact(
@@ -52,6 +52,8 @@ function fact(name, [severity, sentence, todo], extra = "") {
   );
 }
 
+const foldersIn = (root) => (root.directories > 0 ? counted(root.directories, "folder") : "");
+
 function fileNotes(about) {
   const notes = [
     about.unmatched_files > 0 ? `${count(about.unmatched_files)} match no pattern.` : "",
@@ -74,7 +76,7 @@ function scanWords(scan) {
 }
 
 function volumeWords(volume) {
-  const inodes = volume.free_inodes === null ? "" : `, ${count(volume.free_inodes)} files more`;
+  const inodes = volume.free_inodes === null ? "" : `, room for ${counted(volume.free_inodes, "more file")}`;
   const low = volume.free_bytes < 1e9 || (volume.free_inodes !== null && volume.free_inodes < 10000);
   return [
     low ? "warn" : "good",

@@ -3,7 +3,7 @@
 import { h, s } from "./dom.js";
 import { count, figure } from "./format.js";
 import { sign } from "./parts.js";
-import { changed, fileAddress } from "./route.js";
+import { NO_FILES, changed, fileAddress, filesServed } from "./route.js";
 
 const SIZE = 1600;
 const OPACITY = 60;
@@ -14,11 +14,10 @@ const DEFAULTS = { mask: String(OPACITY), points: "on" };
 export function viewer(route, asset, files, about) {
   const picture = about("image")?.picture;
   if (files.image.path === null || !asset.listed) {
-    return h(
-      "section",
-      { class: "card viewer" },
-      h("p", { class: "empty" }, sign("warn"), " There is no image on disk."),
-    );
+    return without("warn", "There is no image on disk.");
+  }
+  if (!filesServed) {
+    return without("note", NO_FILES);
   }
   const shown = settings(route);
   const points = about("keypoints")?.points ?? null;
@@ -47,6 +46,10 @@ export function viewer(route, asset, files, about) {
     ),
     controls(route, shown, mask, files, points && picture ? pointWords(points, picture) : null),
   );
+}
+
+function without(severity, why) {
+  return h("section", { class: "card viewer" }, h("p", { class: "empty" }, sign(severity), ` ${why}`));
 }
 
 /** What becomes of a picture: one that cannot be shown is not, and of a mask it is said. */

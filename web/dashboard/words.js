@@ -46,8 +46,12 @@ const WATCHERS = {
   "inotify and polling": "Changes are seen at once; some folders are looked at every few seconds.",
 };
 
-/** One root in plain words: `[severity, sentence, what to do]`. */
-export function rootWords(root) {
+/** One root in plain words: `[severity, sentence, what to do]`; `scanned` is whether a full scan was done. */
+export function rootWords(root, scanned) {
+  if (root.available && root.directories === 0) {
+    const sentence = scanned ? "Not there yet; taken up once it appears." : "Not looked at yet.";
+    return ["note", sentence, ""];
+  }
   if (!root.available) {
     return ["bad", "Not there. What was known below it is kept.", "Check that the volume is mounted."];
   }
@@ -82,9 +86,24 @@ export function statusWords(health) {
     return ["bad", "Something needs attention", "Answers may be old or incomplete until this is mended:"];
   }
   if (health.problems.length > 0) {
-    return ["warn", "Answers are right, but something looks unintended", ""];
+    return ["warn", "Running, but perhaps not as it is meant to", ""];
   }
   return ["good", "Up to date", "The index holds everything that is on disk and in the database."];
+}
+
+/** Where there is no finding: `[severity, sentence]`, which promises no more than was looked at. */
+export function agreement(health, { withheld = 0, pending = {}, unchecked = {} } = {}) {
+  const open = [...Object.values(pending), ...Object.values(unchecked)].some((number) => number > 0);
+  if (withheld > 0) {
+    return ["warn", "None but those that are withheld."];
+  }
+  if (health && !health.ready) {
+    return ["note", "None so far: not everything has been looked at yet."];
+  }
+  if (health?.status === "degraded") {
+    return ["warn", "None known, but not everything can be looked at now."];
+  }
+  return open ? ["good", "None so far."] : ["good", "Claims, files and contents agree."];
 }
 
 const ADVICE = [
