@@ -27,7 +27,7 @@ class Held(NamedTuple):
     """Bytes: what the processes have for themselves, and the files of the index, which lie in memory."""
 
     processes: int
-    index: int
+    files: int
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sidecar-bench-") as private:
         empty = measure_empty(Path(private))
         print(
-            f"empty: processes {empty.processes / MIB:.0f} MiB, index {empty.index / MIB:.1f} MiB", flush=True
+            f"empty: processes {empty.processes / MIB:.0f} MiB, index {empty.files / MIB:.1f} MiB", flush=True
         )
         base = (options.keep or Path(private)) / f"world-{options.scale}"
         measure_full(base, Path(private) / "index", options.scale, empty)
@@ -68,10 +68,10 @@ def measure_full(base: Path, index: Path, scale: float, empty: Held) -> None:
 
 def report(what: str, now: Held, empty: Held, files: int) -> None:
     """One line."""
-    more = Held(now.processes - empty.processes, now.index - empty.index)
+    more = Held(now.processes - empty.processes, now.files - empty.files)
     print(
-        f"{what}: processes {now.processes / MIB:.0f} MiB, index {now.index / MIB:.0f} MiB;"
-        f" a file {more.processes / files:.0f} + {more.index / files:.0f}"
+        f"{what}: processes {now.processes / MIB:.0f} MiB, index {now.files / MIB:.0f} MiB;"
+        f" a file {more.processes / files:.0f} + {more.files / files:.0f}"
         f" = {sum(more) / files:.0f} bytes beyond the empty start",
         flush=True,
     )
