@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from scanner.findings import FRAMES
 from scanner.owners import search_key
-from scanner.querysql import Filter
+from scanner.querysql import MERGED, Filter
 from scanner.records import AssetType, Feature, FindingItem, FindingRequest, Kind, Page, Verification
 
 _PUBLISHED = 1
@@ -77,7 +77,11 @@ class FindingReader:
             keys, total = remembered[page.offset : page.offset + page.limit], len(remembered)
         else:
             filters = self._filters(wanted)
-            keys = self._keys(filters, _order(page), page.limit, page.offset)
+            scopes = self._scopes(wanted.job_id) if is_natural(wanted) else []
+            if 1 < len(scopes) <= MERGED:
+                keys = self._merged(scopes, page)
+            else:
+                keys = self._keys(filters, _order(page), page.limit, page.offset)
             total = self._counted(wanted) if wanted.q is None else self._count(filters)
         return self._with_keys(keys), total
 
@@ -144,6 +148,15 @@ class FindingReader:
         )
         return list(self._db.execute(sql, (*filters.values, limit, offset)))
 
+    def _merged(self, scopes: Sequence[int], page: Page) -> list[Key]:
+        """The keys of a page of all findings of several scopes, each of which an index has in this order."""
+        terms = _order(page)
+        named = ", ".join(f"{term.sql} AS k{place}" for place, term in enumerate(terms))
+        select = f"SELECT type, id, feature, kind, {named} FROM findings WHERE state={_PUBLISHED} AND scope=?"
+        order = ", ".join(f"k{place}{' DESC' if term.descending else ''}" for place, term in enumerate(terms))
+        sql = f"{' UNION ALL '.join([select] * len(scopes))} ORDER BY {order} LIMIT ? OFFSET ?"
+        return [row[:4] for row in self._db.execute(sql, (*scopes, page.limit, page.offset))]
+
     def _with_keys(self, keys: Sequence[Key]) -> list[FindingItem]:
         """The findings with these keys, in the order given."""
         if not keys:
@@ -174,8 +187,7 @@ class FindingReader:
     def _filters(self, wanted: FindingRequest) -> Filter:
         filters = Filter()
         if wanted.job_id is not None:
-            rows = self._db.execute("SELECT scope FROM job_scopes WHERE job=?", (wanted.job_id,))
-            scopes = [scope for (scope,) in rows]
+            scopes = self._scopes(wanted.job_id)
             if len(scopes) == 1:
                 filters.add("f.scope=?", scopes[0])
             else:
@@ -192,6 +204,10 @@ class FindingReader:
             key, root = search_key(wanted.q), f"{self._root.rstrip('/')}/"
             filters.add("instr(search_key(f.id), ?) OR instr(search_key(? || f.path), ?)", key, root, key)
         return filters
+
+    def _scopes(self, job: str | None) -> list[int]:
+        rows = self._db.execute("SELECT scope FROM job_scopes WHERE job=?", (job,))
+        return [scope for (scope,) in rows]
 
     def _counted(self, wanted: FindingRequest) -> int:
         """How many findings there are, by the counters."""
@@ -218,7 +234,8 @@ class FindingReader:
 def is_natural(wanted: FindingRequest) -> bool:
     """Whether an index has the findings in the order that is asked for, and no more."""
     plain = not (wanted.kinds or wanted.features or wanted.asset_type is not None or wanted.q)
-    return plain and wanted.page.sort_by == "asset_id" and not wanted.page.descending
+    indexed = wanted.page.sort_by != "path" or wanted.job_id is not None
+    return plain and indexed and not wanted.page.descending
 
 
 def _order(page: Page) -> list[_Term]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import apsw
 
-FORMAT = 5
+FORMAT = 6
 """Raised whenever a table changes its meaning, so that an index of another version is not taken over."""
 
 TABLES = """
@@ -80,6 +80,9 @@ CREATE TABLE findings(
     PRIMARY KEY(type, id, feature, kind)) WITHOUT ROWID;
 CREATE INDEX findings_due ON findings(due) WHERE state=0;
 CREATE INDEX findings_scope ON findings(scope, id, type, feature, kind) WHERE state=1;
+CREATE INDEX findings_scope_kind ON findings(scope, kind, id, type, feature) WHERE state=1;
+CREATE INDEX findings_scope_path ON findings(scope, path IS NULL, path, id, type, feature, kind)
+    WHERE state=1;
 CREATE INDEX findings_id ON findings(id, type, feature, kind) WHERE state=1;
 CREATE INDEX findings_kind ON findings(kind, id, type, feature) WHERE state=1;
 CREATE INDEX findings_reason ON findings(reason, type, feature) WHERE reason IS NOT NULL;
