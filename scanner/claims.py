@@ -271,12 +271,13 @@ class ClaimTable:
         for column in list(zip(*rows, strict=True))[_PATHS]:
             claimed = list(filter(None, column))
             paths = self._paths.resolve_all(claimed)
-            owners: Iterable[int] = compress(numbers, column)
+            owners: Sequence[int] = numbers if len(paths) == len(numbers) else list(compress(numbers, column))
+            below: Sequence[Any] = paths
             if None in paths:
-                owners = compress(owners, [path is not None for path in paths])
-            below = [path for path in paths if path is not None]
+                owners = [owner for owner, path in zip(owners, paths, strict=True) if path is not None]
+                below = [path for path in paths if path is not None]
             self._naming.add(below, owners)
-            self._note_folders(below)
+            self._note_folders(below, owners)
 
     def _note_stale(self, rows: int) -> None:
         """So many rows name other paths now, or none: begin anew once most of what is remembered is old."""
@@ -285,10 +286,13 @@ class ClaimTable:
             self._naming, self._stale = Naming(), 0
             self._take_over()
 
-    def _note_folders(self, paths: Sequence[str]) -> None:
+    def _note_folders(self, paths: Sequence[str], rows: Sequence[int]) -> None:
+        """Remember new first folders, each with a row that names a file there: to find one takes long."""
         known = tuple(folder + "/" for folder in self.folders if folder)
         if not all(map(str.startswith, paths, repeat(known))):
-            self.folders.update(path.split("/", 1)[0] if "/" in path else "" for path in paths)
+            folders = [path.split("/", 1)[0] if "/" in path else "" for path in paths]
+            self.folders.update(folders)
+            self._witnesses.update(zip(folders, rows, strict=True))
 
 
 class _Seen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -93,7 +93,7 @@ class Gatherer:
         keys: set[str] = set()
         told = self._expectations.is_told((type, id), names)
         # Where the image is there, its own path says where its artifacts are; else the artifact's says whose.
-        loose = [] if chosen(images) else sorted(candidates - {image.path for image in images})
+        loose = [] if chosen(images) else self._files(candidates.difference(image.path for image in images))
         for feature in ARTIFACTS:
             wanted = self._layout.artifact_keys(type, feature, id, names.names if names else None)
             if not told:
@@ -154,7 +154,7 @@ class Gatherer:
         return [found for _, found in sorted(ranked)]
 
     def _artifacts(
-        self, key: Key, feature: Feature, claim: Claim | None, wanted: Sequence[str], loose: Sequence[str]
+        self, key: Key, feature: Feature, claim: Claim | None, wanted: Sequence[str], loose: Sequence[Found]
     ) -> list[Found]:
         found: dict[str, Found] = {}
         if claim is not None and claim.path is not None:
@@ -165,12 +165,15 @@ class Gatherer:
             for candidate in self._instances(path_or_key):
                 if candidate.path not in found and self._places.is_artifact(key[0], feature, candidate.path):
                     found[candidate.path] = candidate
-        for path in loose:
-            if path not in found and self._places.is_loose(key, feature, path):
-                state = self._tree.state(path)
-                if state is not None:
-                    found[path] = Found(path, state)
+        for file in loose:
+            if file.path not in found and self._places.is_loose(key, feature, file.path):
+                found[file.path] = file
         return list(found.values())
+
+    def _files(self, paths: Iterable[str]) -> list[Found]:
+        """Those of the paths at which there is a file, in order."""
+        states = ((path, self._tree.state(path)) for path in sorted(paths))
+        return [Found(path, state) for path, state in states if state is not None]
 
     def _owner_by_artifacts(self, found: Sequence[Sequence[Found]]) -> str | None:
         """The product or video that the artifacts' own paths name, where nothing else names one."""
