@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -158,6 +159,20 @@ def test_the_health_check_of_the_image_tells_life_from_death(tmp_path: Path) -> 
     assert done.returncode != 0
 
 
+def linter(name: str, *arguments: str | Path) -> None:
+    """Runs one that is installed beside this Python or anywhere; what it does not like fails the test."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    tool = shutil.which(name, path=path)
+    if tool is None:
+        pytest.skip(f"{name} is not installed")
+    done = subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_hadolint_likes_the_image() -> None:
+    linter("hadolint", HERE / "Dockerfile")
+
+
 # --- compose ----------------------------------------------------------------------------------------
 
 
@@ -214,6 +229,15 @@ def pod() -> Any:
 def sidecar() -> Any:
     (found,) = pod()["initContainers"]
     return found
+
+
+@pytest.mark.parametrize(
+    "file",
+    [path for path in sorted(KUBERNETES.glob("*.yaml")) if path.stem != "kustomization"],
+    ids=lambda path: path.name,
+)
+def test_the_manifests_fit_the_schema_of_kubernetes(file: Path) -> None:
+    linter("kubernetes-validate", "--strict", file)
 
 
 def test_the_sidecar_is_a_native_one_and_its_probes_are_routes() -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from test_metrics import SNAPSHOT
 
+from scanner.board import Board
 from scanner.config import Config, all_keys, load_config
 from scanner.records import Kind
+from web import wire
 from web.app import ROUTES
+from web.metrics import Metrics
 
 HERE = Path(__file__).parents[1]
 README = (HERE / "README.md").read_text(encoding="utf-8")
@@ -88,6 +95,34 @@ def test_every_route_has_a_curl_that_fits_it() -> None:
 
 def test_the_readme_explains_every_kind_of_finding() -> None:
     assert first_column(section("What is wrong")) == list(Kind)
+
+
+def test_the_readme_names_every_metric_with_its_labels(tmp_path: Path) -> None:
+    with contextlib.closing(Board.create(tmp_path / "board")) as board:
+        board.publish(SNAPSHOT)
+        metrics = Metrics(board)
+        metrics.observe("/jobs", 200, 0.1)
+        exposed = dict(labelled(metrics.render().decode()))
+    column = " ".join(re.findall(r"^\| (`[^|]*) \|", section("In numbers"), re.M))
+    named = {
+        name.removesuffix("_total"): set(filter(None, labels.split(",")))
+        for name, labels in re.findall(r"`(\w+)(?:\{([\w,]+)\})?`", column)
+    }
+    assert named == exposed
+
+
+def labelled(text: str) -> Iterator[tuple[str, set[str]]]:
+    """The sidecar's own metrics with the names of their labels."""
+    for family in text_string_to_metric_families(text):
+        if family.name.startswith("sidecar_"):
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            yield family.name.removeprefix("sidecar_"), labels
+
+
+def test_the_readme_names_only_what_healthz_has_and_all_that_needs_words() -> None:
+    named = set(first_column(section("Is it well")))
+    assert set(wire.Health.__struct_fields__) - named == {"status", "ready", "version", "problems", "index"}
+    assert named <= set(wire.Health.__struct_fields__)
 
 
 def test_ci_installs_and_tests_as_the_readme_says() -> None:
