@@ -97,9 +97,9 @@ class FreshAssets:
         return taken
 
     def _expect(self, asset: FreshAsset, image: str) -> None:
-        expectation = self._layout.expectation(*asset.key, image)
-        if expectation is not None:
-            asset.owner_id, asset.timestamp, asset.keys = expectation
+        told = self._layout.told_image(image)
+        if told is not None:
+            asset.owner_id, asset.timestamp, asset.keys = told.owner_id, told.timestamp, told.keys
             for key in asset.keys:
                 self._expected[key] = asset
 

@@ -122,10 +122,15 @@ class Gatherer:
         return Case((type, id), before, evidence, frozenset(keys))
 
     def _strays(self, key: Key, candidates: set[str], found: Sequence[Sequence[Found]]) -> Sequence[str]:
-        """Files that their names give to the asset, whose image has other names: kept in case that goes."""
+        """Files that their names give to the asset and that it does not use: kept in case that changes.
+
+        With an image they are those that the image's names do not lead to; without one, also empty ones.
+        """
+        met = {file.path for file in chain.from_iterable(found)}
+        rest = candidates - met
         if not chosen(found[Feature.IMAGE]):
-            return ()
-        rest = candidates.difference(file.path for file in chain.from_iterable(found))
+            used = filter(None, map(chosen, found))
+            rest = (candidates | met).difference(file.path for file in chain(found[Feature.IMAGE], used))
         return sorted(
             path
             for path in rest

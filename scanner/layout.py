@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from scanner.config import LayoutConfig
 from scanner.pattern import EXT, WILDCARD, Pattern, Template, encodable, fold_ext, is_proper, match_key
 from scanner.records import ARTIFACTS, AssetType, Feature
+from scanner.settings import LayoutConfig
 
 OWNER_NAMES = {AssetType.VIDEO_FRAME: "video_id", AssetType.PRODUCT_IMAGE: "product_id"}
 """The placeholder that names what an asset belongs to."""
@@ -49,12 +49,19 @@ class ImageNames(NamedTuple):
     timestamp: float | None
 
 
-class Expectation(NamedTuple):
-    """What an image's path says, and the keys of its artifacts with the feature of each."""
+class ToldImage(NamedTuple):
+    """An image whose path tells its asset's id, what else it says, and the keys of the asset's artifacts
+    with the feature of each."""
 
+    type: AssetType
+    asset_id: str
     owner_id: str | None
     timestamp: float | None
     keys: dict[str, Feature]
+
+
+Wanted = Mapping[tuple[AssetType, Feature], Sequence[Template]]
+"""What the patterns of each artifact are filled with names by."""
 
 
 class Rule(NamedTuple):
@@ -98,9 +105,11 @@ class Rule(NamedTuple):
 class _Branch:
     """A rule as one alternative of a combined expression: turns its groups into a Placement."""
 
-    __slots__ = ("_ext", "_head", "_id_form", "_id_slots", "_key", "_owner", "_ranks", "rivals")
+    __slots__ = ("_ext", "_head", "_id_form", "_id_slots", "_key", "_owner", "_ranks", "prospect", "rivals")
 
-    def __init__(self, rule: Rule, first_group: int, order: Sequence[str], ranks: Mapping[str, int]) -> None:
+    def __init__(
+        self, rule: Rule, first_group: int, order: Sequence[str], ranks: Mapping[str, int], wanted: Wanted
+    ) -> None:
         groups = {name: first_group + position for position, name in enumerate(order)}
         ids, key = rule.id_source(), rule.pattern.template
         self._head = (rule.type, rule.feature, rule.rank)
@@ -110,13 +119,16 @@ class _Branch:
         self._ext = groups.get(EXT, 0)
         self._key = (key.form, tuple(groups[slot] for slot in key.slots))
         self._ranks = ranks
+        self.prospect = _Prospect(rule, groups, wanted) if rule.is_image else None
         self.rivals: _Matcher | None = None
+
+    def asset_id(self, found: re.Match[str]) -> str | None:
+        """The id that the match tells."""
+        return None if self._id_form is None else _filled(self._id_form, self._id_slots, found)
 
     def placement(self, path: str, found: re.Match[str]) -> Placement:
         """The placement of the path that ``found`` matched."""
-        asset_id = self._id_form
-        if asset_id is not None:
-            asset_id = _filled(asset_id, self._id_slots, found)
+        asset_id = self.asset_id(found)
         owner = found[self._owner] if self._owner else None
         ext_rank, key = 0, path
         if self._ext:
@@ -125,18 +137,18 @@ class _Branch:
 
 
 class _Prospect:
-    """An image's rule, prepared to tell from one match where all of its artifacts are.
+    """An image's rule, prepared to tell from one match where all of its artifacts are; ``groups`` are those
+    of the match by name.
 
     ``keys`` are the feature, the form and the groups that fill it, 0 for the asset's id; left out is what
     no image of this rule can fill or what would be no proper path.
     """
 
-    __slots__ = ("frame", "keys", "match", "owner")
+    __slots__ = ("frame", "keys", "owner", "type")
 
-    def __init__(self, rule: Rule, wanted: Mapping[tuple[AssetType, Feature], Sequence[Template]]) -> None:
-        source, order = rule.pattern.source("n_")
-        groups = {name: number for number, name in enumerate(order, 1) if name != EXT}
-        self.match = re.compile(source + r"\Z").match
+    def __init__(self, rule: Rule, groups: Mapping[str, int], wanted: Wanted) -> None:
+        groups = {name: number for name, number in groups.items() if name != EXT}
+        self.type = rule.type
         self.owner = groups.get(OWNER_NAMES[rule.type], 0)
         self.frame = groups.get("frame", 0) if rule.type is AssetType.VIDEO_FRAME else 0
         if _is_plain(rule.id_template):
@@ -163,35 +175,39 @@ def _filled(form: str, slots: tuple[int, ...], found: re.Match[str]) -> str:
 class _Matcher:
     """Rules whose paths have the same depth, as one expression whose first alternative that fits wins."""
 
-    __slots__ = ("_branches", "_match")
+    __slots__ = ("_branches", "match")
 
-    def __init__(self, rules: Iterable[Rule], ranks: Mapping[str, int]) -> None:
+    def __init__(self, rules: Iterable[Rule], ranks: Mapping[str, int], wanted: Wanted) -> None:
         self._branches: dict[int, tuple[Rule, _Branch]] = {}
         alternatives: list[str] = []
         groups = 0
         for rule in sorted(rules, key=_order):
             source, names = rule.pattern.source(f"r{len(alternatives)}_")
-            branch = _Branch(rule, groups + 1, names, ranks)
+            branch = _Branch(rule, groups + 1, names, ranks, wanted)
             groups += len(names) + 1
             self._branches[groups] = (rule, branch)
             # An empty last group, so that lastindex tells the alternative also where it captures nothing.
             alternatives.append(source + r"\Z()")
-        self._match = re.compile("|".join(alternatives)).match
+        self.match = re.compile("|".join(alternatives)).match
 
-    def link_rivals(self, rules: Sequence[Rule], ranks: Mapping[str, int]) -> None:
+    def link_rivals(self, rules: Sequence[Rule], ranks: Mapping[str, int], wanted: Wanted) -> None:
         """Let each artifact know the artifacts of the other type that may lie at the same path."""
         for rule, branch in self._branches.values():
             if rule.is_image:
                 continue
             rivals = [other for other in rules if _compete(rule, other)]
-            branch.rivals = _Matcher(rivals, ranks) if rivals else None
+            branch.rivals = _Matcher(rivals, ranks, wanted) if rivals else None
+
+    def branch(self, found: re.Match[str]) -> _Branch:
+        """The rule whose alternative has matched."""
+        return self._branches[found.lastindex or 0][1]
 
     def classify(self, path: str) -> tuple[Placement, ...]:
         """The winner, and behind an artifact the best one of the other type."""
-        found = self._match(path)
+        found = self.match(path)
         if found is None:
             return ()
-        branch = self._branches[found.lastindex or 0][1]
+        branch = self.branch(found)
         first = branch.placement(path, found)
         if branch.rivals is None:
             return (first,)
@@ -218,8 +234,6 @@ class Layout:
         for rank, extension in enumerate(config.extensions):
             self._ranks.setdefault(fold_ext(extension), rank)
         self._rules = _rules(config)
-        self._all = self._matchers(self._rules)
-        self._artifacts = self._matchers([rule for rule in self._rules if not rule.is_image])
         self._images: dict[AssetType, list[tuple[Rule, Template | None]]] = {kind: [] for kind in _TYPES}
         self._wanted: dict[tuple[AssetType, Feature], list[Template]] = {
             (kind, feature): [] for kind in _TYPES for feature in ARTIFACTS
@@ -230,9 +244,8 @@ class Layout:
         for rule in self._rules:
             if not rule.is_image:
                 self._wanted[rule.type, rule.feature].append(rule.pattern.template)
-        self._prospects = {
-            kind: [_Prospect(rule, self._wanted) for rule, _ in self._images[kind]] for kind in _TYPES
-        }
+        self._all = self._matchers(self._rules)
+        self._artifacts = self._matchers([rule for rule in self._rules if not rule.is_image])
         self.roots = _roots(self._rules)
         self.telling = frozenset(kind for kind in _TYPES if _tells(kind, self._rules, config.extensions))
         """The types of asset whose artifacts' paths alone say whose they are: nothing else can lie there."""
@@ -241,9 +254,9 @@ class Layout:
         depths: dict[int, list[Rule]] = {}
         for rule in rules:
             depths.setdefault(rule.pattern.depth, []).append(rule)
-        matchers = {depth: _Matcher(group, self._ranks) for depth, group in depths.items()}
+        matchers = {depth: _Matcher(group, self._ranks, self._wanted) for depth, group in depths.items()}
         for depth, matcher in matchers.items():
-            matcher.link_rivals(depths[depth], self._ranks)
+            matcher.link_rivals(depths[depth], self._ranks, self._wanted)
         return matchers
 
     def classify(self, path: str, images: bool = True) -> tuple[Placement, ...]:
@@ -299,23 +312,26 @@ class Layout:
         names = self.image_names(type, image) if image is not None else None
         return self.artifact_keys(type, feature, asset_id, names.names if names else None)
 
-    def expectation(self, type: AssetType, asset_id: str, path: str) -> Expectation | None:
-        """What an image's path says about it and where its artifacts are, in one go; None as
-        ``image_names``. ``asset_id`` is the one that the path gives."""
-        for prospect in self._prospects[type]:
-            found = prospect.match(path)
-            if found is not None:
-                return self._expectation(prospect, found, asset_id)
-        return None
-
-    def _expectation(self, prospect: _Prospect, found: re.Match[str], asset_id: str) -> Expectation:
-        owner = found[prospect.owner] if prospect.owner else None
-        timestamp = self._timestamp(found[prospect.frame]) if prospect.frame else None
-        keys = {
-            form % tuple([found[slot] if slot else asset_id for slot in slots]): feature
-            for feature, form, slots in prospect.keys
-        }
-        return Expectation(owner, timestamp, keys)
+    def told_image(self, path: str) -> ToldImage | None:
+        """As ``classify``, for an image whose path tells its id, with all that it says; else None."""
+        matcher = self._all.get(path.count("/"))
+        found = matcher.match(path) if matcher is not None else None
+        if matcher is None or found is None:
+            return None
+        branch = matcher.branch(found)
+        asset_id, prospect = branch.asset_id(found), branch.prospect
+        if prospect is None or asset_id is None:
+            return None
+        return ToldImage(
+            prospect.type,
+            asset_id,
+            found[prospect.owner] if prospect.owner else None,
+            self._timestamp(found[prospect.frame]) if prospect.frame else None,
+            {
+                form % tuple([found[slot] if slot else asset_id for slot in slots]): feature
+                for feature, form, slots in prospect.keys
+            },
+        )
 
     def match_key(self, key: str, path: str) -> int | None:
         """The rank of the extension that makes ``path`` an instance of ``key`` (0 if exact), else None."""

@@ -8,18 +8,18 @@ the image looks for them, with nothing to disagree about. All other files are na
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import compress
+from itertools import chain, compress, repeat
 from typing import Any, NamedTuple
 
-from scanner.layout import Layout, Placement
+from scanner.layout import Layout, ToldImage
 from scanner.listing import Listing
 from scanner.pattern import is_exact, key_directory
 from scanner.portions import is_large
-from scanner.records import ARTIFACTS, AssetType, Feature
+from scanner.records import AssetType, Entry, Feature
 from scanner.resolve import HAS, CheckState, Rules
 from scanner.tree import LINK, UNMATCHED, State, join, kind_flags
 
-_FLAGS = {feature: kind_flags(feature) for feature in Feature}
+_FLAGS = [kind_flags(feature) for feature in Feature]
 
 
 class Directories(NamedTuple):
@@ -113,20 +113,23 @@ def make(family: Sequence[Listing], layout: Layout, rules: Rules, settle_ns: int
     None where any of them shows more than files that have not changed for ``settle_ns``, and folders, or
     where a folder is missing.
     """
-    if not (_is_plain(family) and all(_is_settled(listing, settle_ns) for listing in family)):
+    if not _is_plain(family):
         return None
-    gathering = _Gathering(layout)
-    for listing in family:
-        gathering.add(listing)
-    directories = Directories(
-        [listing.directory for listing in family],
-        [listing.inode for listing in family],
-        [listing.mtime_ns for listing in family],
-        [listing.fingerprint if not n or not listing.directories else 0 for n, listing in enumerate(family)],
-    )
-    assets, rest = gathering.sorted_out(rules, frozenset(directories.paths))
+    entries = [sorted(listing.files.values()) for listing in family]
+    columns = [list(column) for column in zip(*chain.from_iterable(entries), strict=True)]
+    names, inodes, sizes, mtimes, ctimes, links = columns or [[] for _ in Entry._fields]
+    young_ns = min(listing.seen_ns for listing in family) - settle_ns
+    if max(chain(mtimes, ctimes), default=young_ns - 1) >= young_ns:
+        return None
+    numbers = list(chain.from_iterable(repeat(n, len(some)) for n, some in enumerate(entries)))
+    prefixes = [join(listing.directory, "") for listing in family]
+    sighted = _Sighted([prefixes[n] + name for n, name in zip(numbers, names, strict=True)], layout)
+    flags = [one | LINK if link else one for one, link in zip(sighted.flags, links, strict=True)]
+    files = Files(numbers, names, inodes, sizes, mtimes, ctimes, flags)
+    directories = _directories(family)
+    assets, rest = _Sorting(sighted, files, rules, frozenset(directories.paths)).sorted_out()
     deeper = [join(listing.directory, name) for listing in family[1:] for name in listing.directories]
-    return Ready(family[0].device, directories, gathering.files, assets, rest, deeper)
+    return Ready(family[0].device, directories, files, assets, rest, deeper)
 
 
 def _is_plain(family: Sequence[Listing]) -> bool:
@@ -142,180 +145,179 @@ def _is_plain(family: Sequence[Listing]) -> bool:
     )
 
 
-def _is_settled(listing: Listing, settle_ns: int) -> bool:
-    """Whether no file of it is young enough to be growing still."""
-    young_ns = listing.seen_ns - settle_ns
-    return all(entry[3] < young_ns and entry[4] < young_ns for entry in listing.files.values())
+def _directories(family: Sequence[Listing]) -> Directories:
+    """All of them; one with folders that have not been listed has no fingerprint yet."""
+    return Directories(
+        [listing.directory for listing in family],
+        [listing.inode for listing in family],
+        [listing.mtime_ns for listing in family],
+        [listing.fingerprint if not n or not listing.directories else 0 for n, listing in enumerate(family)],
+    )
 
 
-class _Asset:
-    """An asset on its way: the positions of its files by Feature, and where its image looks for artifacts.
+class _Sighted:
+    """What files are by their paths, and the assets that they make, each with a number.
 
-    ``further`` are files beside those, which make it one to be looked into.
+    ``places`` has four positions of files an asset, by Feature, -1 where none was met. ``odd`` are assets
+    with more files than that, ``loose`` the positions of all files that are in no place.
     """
 
-    __slots__ = ("further", "id", "keys", "owner", "places", "timestamp", "type")
-
-    def __init__(self, type: AssetType, id: str) -> None:
-        self.type = type
-        self.id = id
-        self.owner: str | None = None
-        self.timestamp: float | None = None
-        self.keys: dict[str, Feature] = {}
-        self.places: list[int | None] = [None, None, None, None]
-        self.further: list[int] = []
-
-    def take(self, feature: int, position: int) -> None:
-        """A file is the asset's; there may be one of each feature."""
-        if self.places[feature] is None:
-            self.places[feature] = position
-        else:
-            self.further.append(position)
-
-    def positions(self) -> Iterator[int]:
-        """All of its files."""
-        yield from (position for position in self.places if position is not None)
-        yield from self.further
-
-
-class _Gathering:
-    """Collects the files of a family, and the assets that they make."""
-
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, paths: list[str], layout: Layout) -> None:
+        self.paths = paths
+        self.keys: list[dict[str, Feature]] = []
+        self.owners: list[tuple[AssetType, str | None]] = []
+        self.ids: list[str] = []
+        self.timestamps: list[float | None] = []
+        self.places: list[int] = []
+        self.odd: set[int] = set()
+        self.loose: list[int] = []
         self._layout = layout
-        self._paths: list[str] = []
-        self._expected: dict[str, _Asset] = {}
-        self._assets: dict[tuple[AssetType, str], _Asset] = {}
-        self._loose: list[int] = []
-        self._directories = 0
-        self.files = Files([], [], [], [], [], [], [])
+        self._numbers: dict[tuple[AssetType, str], int] = {}
+        self._expected: dict[str, int] = {}
+        self._guessed: list[tuple[int, Feature, str]] = []
+        self.flags = self._look()
+        self.odd.update(n for n, feature, key in self._guessed if self.keys[n].get(key) is not feature)
 
-    def add(self, listing: Listing) -> None:
-        """Take the files of the next directory."""
-        entries = sorted(listing.files.values())
-        if entries:
-            names, *about, links = zip(*entries, strict=True)
-            self.files.names.extend(names)
-            for column, values in zip(self.files[2:6], about, strict=True):
-                column.extend(values)
-            self.files.directories.extend([self._directories] * len(entries))
-            flags = self._flags(join(listing.directory, ""), names)
-            if any(links):
-                flags = [one | LINK if link else one for one, link in zip(flags, links, strict=True)]
-            self.files.flags.extend(flags)
-        self._directories += 1
-
-    def _flags(self, prefix: str, names: Sequence[str]) -> list[int]:
+    def _look(self) -> list[int]:
         flags = []
-        expected, paths = self._expected, self._paths
-        position = len(paths)
-        for name in names:
-            path = prefix + name
-            asset = expected.get(path)
-            if asset is None:
-                flags.append(self._classified(path, position))
+        expected, places = self._expected, self.places
+        for position, path in enumerate(self.paths):
+            place = expected.get(path)
+            if place is None:
+                flags.append(self._unexpected(position, path))
             else:
-                feature = asset.keys[path]
-                asset.take(feature, position)
-                flags.append(_FLAGS[feature])
-            paths.append(path)
-            position += 1
+                flags.append(_FLAGS[place & 3])
+                if places[place] < 0:
+                    places[place] = position
+                else:
+                    self._put(place, position)
         return flags
 
-    def _classified(self, path: str, position: int) -> int:
+    def _unexpected(self, position: int, path: str) -> int:
         """Take a file that no image has asked for; returns its flags."""
+        told = self._layout.told_image(path)
+        if told is not None and told.type in self._layout.telling:
+            self._take_image(told, position)
+            return _FLAGS[Feature.IMAGE]
         places = self._layout.classify(path)
         if not places:
-            self._loose.append(position)
+            self.loose.append(position)
             return UNMATCHED
         place = places[0]
         if len(places) > 1 or place.asset_id is None or place.type not in self._layout.telling:
-            self._loose.append(position)
+            self.loose.append(position)
         else:
-            self._take(place, path, position)
+            number = self._number(place.type, place.asset_id)
+            self._guessed.append((number, place.feature, place.key))
+            self._put(4 * number + place.feature, position)
         return _FLAGS[place.feature]
 
-    def _take(self, place: Placement, path: str, position: int) -> None:
-        key = (place.type, str(place.asset_id))
-        asset = self._assets.get(key)
-        if asset is None:
-            asset = self._assets[key] = _Asset(*key)
-        if place.feature is Feature.IMAGE and asset.places[Feature.IMAGE] is None:
-            expectation = self._layout.expectation(*key, path)
-            if expectation is not None:
-                asset.owner, asset.timestamp, asset.keys = expectation
-                self._expected.update(dict.fromkeys(asset.keys, asset))
-        asset.take(place.feature, position)
+    def _take_image(self, told: ToldImage, position: int) -> None:
+        number = self._number(told.type, told.asset_id)
+        if self.places[4 * number] < 0:
+            self.owners[number] = (told.type, told.owner_id)
+            self.timestamps[number] = told.timestamp
+            self.keys[number] = told.keys
+            for key, feature in told.keys.items():
+                self._expected[key] = 4 * number + feature
+        self._put(4 * number, position)
 
-    def sorted_out(self, rules: Rules, listed: frozenset[str]) -> tuple[list[Assets], list[int]]:
+    def _number(self, type: AssetType, id: str) -> int:
+        number = self._numbers.setdefault((type, id), len(self.ids))
+        if number == len(self.ids):
+            self.ids.append(id)
+            self.owners.append((type, None))
+            self.timestamps.append(None)
+            self.keys.append({})
+            self.places += (-1, -1, -1, -1)
+        return number
+
+    def _put(self, place: int, position: int) -> None:
+        if self.places[place] < 0:
+            self.places[place] = position
+        else:
+            self.odd.add(place // 4)
+            self.loose.append(position)
+
+
+class _Sorting:
+    """Parts the assets that are whole from all other files; ``listed`` are the directories."""
+
+    def __init__(self, sighted: _Sighted, files: Files, rules: Rules, listed: frozenset[str]) -> None:
+        self._sighted = sighted
+        self._files = files
+        self._stale_ns = rules.stale_ns
+        self._checks = [_pending(has, rules) for has in range(8)]
+        self._listed = listed
+
+    def sorted_out(self) -> tuple[list[Assets], list[int]]:
         """The whole assets by type and owner, and the positions of all other files."""
-        whole: dict[tuple[int, str | None], Assets] = {}
-        rest = self._loose
-        for asset in self._assets.values():
-            if not self._is_whole(asset, rules):
-                rest.extend(asset.positions())
-                continue
-            owned = whole.get((asset.type, asset.owner))
-            if owned is None:
-                owned = whole[asset.type, asset.owner] = _assets(asset.type, asset.owner)
-            self._put(owned, asset, rules, listed)
-        return list(whole.values()), rest
+        sighted, files = self._sighted, self._files
+        rest, odd = sighted.loose, sighted.odd
+        doubtful = files.mtimes and min(files.mtimes) < max(files.mtimes) - self._stale_ns
+        if doubtful or 0 in files.sizes or -1 in sighted.places[::4]:
+            odd.update(filter(self._is_odd, range(len(sighted.ids))))
+        whole: dict[tuple[AssetType, str | None], list[int]] = {}
+        for number, owner in enumerate(sighted.owners):
+            if number in odd:
+                rest.extend(place for place in sighted.places[4 * number : 4 * number + 4] if place >= 0)
+            else:
+                whole.setdefault(owner, []).append(number)
+        return [self._assets(*owner, numbers) for owner, numbers in whole.items()], rest
 
-    def _is_whole(self, asset: _Asset, rules: Rules) -> bool:
-        """Whether it has an image, each artifact is where that looks for it, and none is empty or stale."""
-        image = asset.places[Feature.IMAGE]
-        if image is None or asset.further or not self.files.sizes[image]:
-            return False
-        oldest = self.files.mtimes[image] - rules.stale_ns
-        for feature in ARTIFACTS:
-            position = asset.places[feature]
-            if position is None:
-                continue
-            if not self.files.sizes[position] or self.files.mtimes[position] < oldest:
-                return False
-            path = self._paths[position]
-            if asset.keys.get(path) is not feature and not self._is_wanted(asset, feature, path):
-                return False
-        return True
+    def _is_odd(self, number: int) -> bool:
+        """Whether an asset has no image, or a file that is empty, or older than the image."""
+        image, *others = self._sighted.places[4 * number : 4 * number + 4]
+        met = [place for place in others if place >= 0]
+        if image < 0 or not all(self._files.sizes[place] for place in (image, *met)):
+            return True
+        oldest = self._files.mtimes[image] - self._stale_ns
+        return any(self._files.mtimes[place] < oldest for place in met)
 
-    def _is_wanted(self, asset: _Asset, feature: Feature, path: str) -> bool:
-        """Whether the image looks for the artifact by a key that leaves its extension open."""
-        return asset.keys.get(self._layout.classify(path)[0].key) is feature
+    def _assets(self, type: AssetType, owner: str | None, numbers: list[int]) -> Assets:
+        sighted, mtimes, paths = self._sighted, self._files.mtimes, self._sighted.paths
+        images, *others = ([sighted.places[4 * n + feature] for n in numbers] for feature in Feature)
+        has = [(s >= 0) | (e >= 0) << 1 | (k >= 0) << 2 for s, e, k in zip(*others, strict=True)]
+        image_mtimes = [mtimes[image] for image in images]
+        updated = image_mtimes
+        for column in others:
+            met = [mtimes[n] if n >= 0 else time for n, time in zip(column, image_mtimes, strict=True)]
+            updated = list(map(max, updated, met))
+        segments, embeddings, keypoints = (
+            [paths[n] if n >= 0 else None for n in column] for column in others
+        )
+        return Assets(
+            int(type),
+            owner,
+            [sighted.ids[n] for n in numbers],
+            has,
+            [self._checks[one] for one in has],
+            [sighted.timestamps[n] for n in numbers],
+            [paths[n] for n in images],
+            segments,
+            embeddings,
+            keypoints,
+            image_mtimes,
+            list(image_mtimes),
+            updated,
+            list(self._elsewhere(numbers, has)),
+        )
 
-    def _put(self, owned: Assets, asset: _Asset, rules: Rules, listed: frozenset[str]) -> None:
-        paths, mtimes = self._paths, self.files.mtimes
-        image, *artifacts = asset.places
-        assert image is not None
-        has = checks = 0
-        updated = mtimes[image]
-        if Feature.IMAGE in rules.checks:
-            checks = int(CheckState.PENDING)
-        found: list[str | None] = []
-        for feature, position in zip(ARTIFACTS, artifacts, strict=True):
-            if position is None:
-                found.append(None)
-                continue
-            found.append(paths[position])
-            has |= HAS[feature]
-            updated = max(updated, mtimes[position])
-            if feature in rules.checks:
-                checks |= CheckState.PENDING << 2 * feature
-        if None in found:
-            owned.elsewhere.extend((len(owned.ids), key) for key in self._unmet(asset, listed))
-        at = mtimes[image]
-        row = (asset.id, has, checks, asset.timestamp, paths[image], *found, at, at, updated)
-        for column, value in zip(owned.columns, row, strict=True):
-            column.append(value)
-
-    def _unmet(self, asset: _Asset, listed: frozenset[str]) -> Iterator[str]:
+    def _elsewhere(self, numbers: list[int], has: list[int]) -> Iterator[tuple[int, str]]:
         """Keys of artifacts that were not met, where that does not say that they are not there."""
-        for key, feature in asset.keys.items():
-            position = asset.places[feature]
-            if position is not None and self._paths[position] == key:
+        sighted = self._sighted
+        for position, (number, one) in enumerate(zip(numbers, has, strict=True)):
+            if one.bit_count() == len(sighted.keys[number]):
                 continue
-            if not is_exact(key) or key_directory(key) not in listed:
-                yield key
+            for key, feature in sighted.keys[number].items():
+                place = sighted.places[4 * number + feature]
+                if place >= 0 and sighted.paths[place] == key:
+                    continue
+                if not is_exact(key) or key_directory(key) not in self._listed:
+                    yield position, key
 
 
-def _assets(type: AssetType, owner: str | None) -> Assets:
-    return Assets(int(type), owner, *([] for _ in range(12)))
+def _pending(has: int, rules: Rules) -> int:
+    """The checks of an asset with these artifacts of which nothing has been checked."""
+    there = [Feature.IMAGE, *(feature for feature, bit in HAS.items() if has & bit)]
+    return sum(CheckState.PENDING << 2 * feature for feature in there if feature in rules.checks)

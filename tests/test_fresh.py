@@ -48,6 +48,10 @@ LAYOUTS = {
             segment=("frames/{video_id}/{frame}/seg.png", "masks/{id}.png", "masks/{video_id}.png"),
         )
     ),
+    "two places for a mask": LayoutConfig(
+        frames=NEW(FRAMES, segment=("frames/{video_id}/{frame}/seg.png", "masks/{video_id}/{frame}.png")),
+        products=NEW(PRODUCTS, segment=("masks/{id}.png", "products/{product_id}/{image}/{image}.{ext}")),
+    ),
     "side by side": LayoutConfig(
         frames=NEW(FRAMES, segment=("frames/{video_id}/{frame}_mask.png",)),
         products=NEW(PRODUCTS, segment=("products/{product_id}/{image}.mask.{ext}",)),
@@ -326,6 +330,21 @@ def test_an_image_that_comes_later_finds_an_artifact_that_a_row_of_another_id_us
     assert [(asset[2], asset[5]) for asset in found[0]["assets"] if asset[2] == "1_frame_2"] == [
         ("1_frame_2", 1)
     ]
+
+
+def test_an_image_that_comes_later_finds_an_empty_artifact() -> None:
+    """Though its asset, without an image and in no row, was looked at again at the end of the crawl."""
+    script = Script(
+        LAYOUTS["default"],
+        True,
+        {"frames/1/2/seg.png": (0, 1)},
+        [],
+        [],
+        [[Edit("frames/1/2.png", 5, 2, whole=False)]],
+    )
+    found = play(script, lambda index: None)
+    assert [finding[3:5] for finding in found[0]["findings"]] == [(0, "unrecorded"), (1, "empty")]
+    assert found == play(script, slowly)
 
 
 @settings(max_examples=EXAMPLES)
