@@ -8,8 +8,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 GZIP_LEVEL = 4
-GZIP_MINIMUM = 1024  # below this a packed body saves no packet
-_GZIP_WINDOW = 31  # zlib's number for a gzip header and trailer around 32 KiB windows
+_GZIP_FORMAT = 16  # added to zlib's window size: a gzip header and trailer around it
 _GZIP_SUFFIX = f"-gzip-{zlib.ZLIB_RUNTIME_VERSION}-{GZIP_LEVEL}"
 
 
@@ -28,11 +27,16 @@ def represent(body: bytes, accept_encoding: str | None) -> Representation:
     packed body has a tag of its own, which names the packer too.
     """
     digest = blake2b(body, digest_size=16).hexdigest()
-    if len(body) < GZIP_MINIMUM or not gzip_wanted(accept_encoding):
+    if not gzip_wanted(accept_encoding):
         return Representation(f'"{digest}"', body, False)
-    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-    packed = packer.compress(body) + packer.flush()
-    return Representation(f'"{digest}{_GZIP_SUFFIX}"', packed, True)
+    return Representation(f'"{digest}{_GZIP_SUFFIX}"', _packed(body), True)
+
+
+def _packed(body: bytes) -> bytes:
+    """The body as gzip, with a window just large enough: to clear a full one costs more than a small body."""
+    window = min(max(len(body).bit_length(), 9), zlib.MAX_WBITS)
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT + window)
+    return packer.compress(body) + packer.flush()
 
 
 def gzip_wanted(accept_encoding: str | None) -> bool:
