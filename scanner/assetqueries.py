@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import starmap
+from typing import Any, Generic, TypeVar, cast
 
 from scanner.owners import search_key
 from scanner.querysql import (
+    ALL,
     HAS_FILTERS,
+    HAS_TERM,
     MERGED,
     Filter,
     Order,
@@ -19,27 +22,40 @@ from scanner.querysql import (
     Source,
     array_sql,
     count_sql,
-    list_sql,
     order_of,
     reversed_order,
 )
 from scanner.ranks import Ranks
-from scanner.records import ARTIFACTS, AssetItem, AssetType, Feature, GalleryItem, Kind, Page
+from scanner.records import ARTIFACTS, AssetItem, AssetType, Feature, GalleryItem, Kind, Page, PictureItem
 from scanner.resolve import CORRUPT_SHIFT, HAS
+from scanner.stretches import Stretch, rows_of
 
 LOG = logging.getLogger(__name__)
-_COLUMNS = (
-    "SELECT a.asset, a.type, a.id, a.owner, a.ts, {title}, a.image, a.segment, a.embedding, a.keypoints,"
-    " a.has, a.image_updated, a.updated FROM assets a{owners} WHERE "
-)
-_UNTITLED = _COLUMNS.format(title="NULL", owners="")
-_TITLED = _COLUMNS.format(title="o.title", owners=" LEFT JOIN owners o ON o.type=a.type AND o.id=a.owner")
+Item = TypeVar("Item", bound=PictureItem)
+
+
+@dataclass(frozen=True, slots=True)
+class View(Generic[Item]):
+    """What is read of each asset of a list: the columns of a row, and the record that is made of them."""
+
+    columns: str
+    record: type[Item]
+
+
+_TITLE = "(SELECT o.title FROM owners o WHERE o.type=assets.type AND o.id=assets.owner)"
+_PICTURE = "id, owner, ts, {}, image, image_updated"
+_ASSET = _PICTURE + ", type, segment, embedding, keypoints, has, updated"
+PICTURES = View(_PICTURE.format("NULL"), PictureItem)
+TITLED_PICTURES = View(_PICTURE.format(_TITLE), PictureItem)
+ASSETS = View(_ASSET.format("NULL"), AssetItem)
+TITLED_ASSETS = View(_ASSET.format(_TITLE), AssetItem)
 _FAR = 1024  # rows that are passed over in less time than a rank takes to answer
 _LONG = 8192  # lists shorter than this are read from their nearer end in a fraction of a millisecond
-_SHORT = 50  # pages of up to this many have a statement of their own
 BY_ID = ("img_id", "frame_id", "asset_id")
-_TYPES = tuple(AssetType)
-_SEGMENT, _EMBEDDING, _KEYPOINTS = (HAS[feature] for feature in ARTIFACTS)
+_CORRUPT = tuple(
+    (HAS[feature] << CORRUPT_SHIFT, path)
+    for feature, path in zip(ARTIFACTS, ("segment_path", "embedding_path", "keypoints_path"), strict=True)
+)
 # ASCII needs no Unicode to be folded, and is what ids are made of.
 _ID_KEY = "CASE WHEN octet_length(id)=length(id) THEN lower(id) ELSE search_key(id) END"
 
@@ -82,7 +98,7 @@ def has_filter(has: str | None) -> Filter:
     """The filter that the parameter ``has`` stands for."""
     filters = Filter()
     if has is not None:
-        filters.add(HAS_FILTERS[has])
+        filters.add(HAS_TERM, *HAS_FILTERS[has])
     return filters
 
 
@@ -144,10 +160,22 @@ class Extent:
     total: int
 
 
-def page_numbers(
-    db: Any, ranks: Ranks | None, source: Source, has: str | None, page: Page, extent: Extent
-) -> list[int]:
-    """The numbers of the assets of a page, in order; ``page.sort_by`` is one of ``SORTS``."""
+def page_items(
+    db: Any,
+    ranks: Ranks | None,
+    source: Source,
+    has: str | None,
+    page: Page,
+    extent: Extent,
+    view: View[Item],
+) -> list[Item]:
+    """The assets of a page, in order; ``page.sort_by`` is one of ``SORTS``."""
+    return _built(view, _page_rows(db, ranks, source, has, page, extent, view.columns))
+
+
+def _page_rows(
+    db: Any, ranks: Ranks | None, source: Source, has: str | None, page: Page, extent: Extent, columns: str
+) -> list[Row]:
     limit = min(page.limit, extent.total - page.offset)
     if limit <= 0:
         return []
@@ -158,15 +186,15 @@ def page_numbers(
         backward = page.sort_by in BY_ID and page.descending
         rank = ranks.find(source, reversed_order(order) if backward else order, extent.rows)
         if rank is not None and rank.total(has) == extent.total:
-            found = rank.page(db, has, filters, rest if backward else page.offset, limit)
+            found = rank.page(db, has, filters, rest if backward else page.offset, limit, columns)
             if len(found) == limit:
                 return found[::-1] if backward else found
         if rank is not None:
             LOG.error("a rank of %s does not agree with the counters, and is made anew", source)
             ranks.forget()
     if rest < page.offset:
-        return _numbers(db, source, reversed_order(order), filters, limit, rest)[::-1]
-    return _numbers(db, source, order, filters, limit, page.offset)
+        return _rows(db, source, reversed_order(order), filters, limit, rest, columns)[::-1]
+    return _rows(db, source, order, filters, limit, page.offset, columns)
 
 
 def _is_long(source: Source, has: str | None, passed: int, extent: Extent) -> bool:
@@ -176,14 +204,15 @@ def _is_long(source: Source, has: str | None, passed: int, extent: Extent) -> bo
     return passed > _FAR or (has is not None and extent.total < extent.rows // 4)
 
 
-def _numbers(db: Any, source: Source, order: Order, filters: Filter, limit: int, offset: int) -> list[int]:
-    """The numbers of the assets at these positions."""
-    found: list[int] = []
+def _rows(
+    db: Any, source: Source, order: Order, filters: Filter, limit: int, offset: int, columns: str
+) -> list[Row]:
+    """These columns of the assets at these positions."""
+    found: list[Row] = []
     for part in order:
         if len(found) == limit:
             break
-        sql, values = list_sql(source, part, filters, keys=False)
-        rows = [row[0] for row in db.execute(sql, [*values, limit - len(found), offset])]
+        rows = Stretch(db, source, part, filters, ALL).rows(limit - len(found), offset, columns)
         found += rows
         if rows:
             offset = 0
@@ -202,39 +231,29 @@ def matching(db: Any, source: Source, order: Order, filters: Filter) -> array[in
     return found
 
 
-def items(db: Any, numbers: Sequence[int], titles: bool = False) -> list[AssetItem]:
-    """The assets with these numbers, in the order given; ``titles`` fills those of their products."""
-    select = _TITLED if titles else _UNTITLED
-    if len(numbers) > _SHORT:
-        rows = db.execute(select + "a.asset IN (SELECT value FROM json_each(?))", (json.dumps(numbers),))
-    else:
-        rows = db.execute(select + f"a.asset IN ({', '.join('?' * len(numbers))})", numbers)
-    found = {row[0]: row for row in rows}
-    return [_item(found[number]) for number in numbers]
+def items(db: Any, numbers: Sequence[int], view: View[Item]) -> list[Item]:
+    """The assets with these numbers, in the order given."""
+    return _built(view, rows_of(db, numbers, view.columns))
 
 
 def by_id(db: Any, type: AssetType, id: str) -> AssetItem | None:
     """One listed asset."""
-    row = db.execute(_TITLED + "a.type=? AND a.id=? AND a.listed", (type, id)).fetchone()
-    return None if row is None else _item(row)
+    view = TITLED_ASSETS
+    rows = db.execute(f"SELECT {view.columns} FROM assets WHERE type=? AND id=? AND listed", (type, id))
+    found = _built(view, rows.fetchall())
+    return found[0] if found else None
 
 
-def _item(row: Row) -> AssetItem:
-    _, type, id, owner, ts, title, image, segment, embedding, keypoints, has, image_updated, updated = row
-    corrupt = has >> CORRUPT_SHIFT
-    return AssetItem(
-        _TYPES[type],
-        id,
-        owner,
-        ts,
-        title,
-        image,
-        None if corrupt & _SEGMENT else segment,
-        None if corrupt & _EMBEDDING else embedding,
-        None if corrupt & _KEYPOINTS else keypoints,
-        bool(has & _SEGMENT),
-        bool(has & _EMBEDDING),
-        bool(has & _KEYPOINTS),
-        image_updated // 1000,
-        updated // 1000,
-    )
+def _built(view: View[Item], rows: Iterable[Row]) -> list[Item]:
+    found = list(starmap(view.record, rows))
+    if issubclass(view.record, AssetItem):
+        for item in cast("list[AssetItem]", found):
+            if item.has >> CORRUPT_SHIFT:
+                _hide_corrupt(item)
+    return found
+
+
+def _hide_corrupt(item: AssetItem) -> None:
+    for bit, path in _CORRUPT:
+        if item.has & bit:
+            setattr(item, path, None)

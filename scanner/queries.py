@@ -14,14 +14,20 @@ from typing import Any, TypeVar
 
 from scanner import assetqueries, schema
 from scanner.assetqueries import (
+    ASSETS,
+    PICTURES,
+    TITLED_ASSETS,
+    TITLED_PICTURES,
     Extent,
+    Item,
+    View,
     count,
     counted,
     has_filter,
     items,
     listed_scopes,
     matching,
-    page_numbers,
+    page_items,
     search_filter,
     with_findings,
 )
@@ -45,12 +51,14 @@ from scanner.records import (
     JobSummary,
     Kind,
     Page,
+    PictureItem,
     Verification,
     VideoItem,
 )
 from scanner.videolists import VideoFilter
 from scanner.videoqueries import VideoReader
 
+Pictures = tuple[list[PictureItem], int]
 Assets = tuple[list[AssetItem], int]
 T = TypeVar("T")
 _STATE = (
@@ -159,7 +167,7 @@ class Queries:
             found, total = self._videos.page(job_id, filters, page, self._owners)
             return [self._pictured(item) for item in found] if urls else found, total
 
-    def frames(self, job_id: str, video_id: str, page: Page) -> Assets | None:
+    def frames(self, job_id: str, video_id: str, page: Page) -> Pictures | None:
         """A page of a video's frames; None also for a video that is not of that job."""
         with self._moment():
             if not self._exists(job_id):
@@ -167,9 +175,9 @@ class Queries:
             assets = self._owned(job_id, AssetType.VIDEO_FRAME, video_id, only_there=True)
             if assets is None:
                 return None
-            return self._page(Source(AssetType.VIDEO_FRAME, owner=video_id), None, page, assets)
+            return self._page(Source(AssetType.VIDEO_FRAME, owner=video_id), None, page, assets, PICTURES)
 
-    def images(self, job_id: str, product_id: str | None, q: str | None, page: Page) -> Assets | None:
+    def images(self, job_id: str, product_id: str | None, q: str | None, page: Page) -> Pictures | None:
         """A page of the job's product images; ``q`` is a part of the product's title or of the id."""
         if page.sort_by == "updated_at":
             page = replace(page, sort_by="image_updated_at")
@@ -177,23 +185,23 @@ class Queries:
             if not self._exists(job_id):
                 return None
             if q is None:
-                return self._of_job(job_id, AssetType.PRODUCT_IMAGE, product_id, None, page, titles=True)
+                return self._of_job(job_id, AssetType.PRODUCT_IMAGE, product_id, None, page, TITLED_PICTURES)
             source = self._narrowed(job_id, AssetType.PRODUCT_IMAGE, product_id)
-            return self._search(source, search_filter(source, q), page)
+            return self._search(source, search_filter(source, q), page, TITLED_PICTURES)
 
     def product_images(self, job_id: str, has: str | None, page: Page) -> Assets | None:
         """A page of product images with their artifacts."""
         with self._moment():
             if not self._exists(job_id):
                 return None
-            return self._of_job(job_id, AssetType.PRODUCT_IMAGE, None, has, page)
+            return self._of_job(job_id, AssetType.PRODUCT_IMAGE, None, has, page, ASSETS)
 
     def video_frames(self, job_id: str, video_id: str | None, has: str | None, page: Page) -> Assets | None:
         """A page of frames with their artifacts; an unknown ``video_id`` matches nothing."""
         with self._moment():
             if not self._exists(job_id):
                 return None
-            return self._of_job(job_id, AssetType.VIDEO_FRAME, video_id, has, page)
+            return self._of_job(job_id, AssetType.VIDEO_FRAME, video_id, has, page, ASSETS)
 
     def asset(self, type: AssetType, asset_id: str) -> AssetItem | None:
         """One listed asset."""
@@ -214,10 +222,11 @@ class Queries:
             if not self._exists(job_id):
                 return None
             if q is None and not kinds:
-                found, total = self._of_job(job_id, type, owner_id, has, page, titles=True)
+                found, total = self._of_job(job_id, type, owner_id, has, page, TITLED_ASSETS)
             else:
                 source = self._narrowed(job_id, type, owner_id)
-                found, total = self._search(source, search_filter(source, q, has, kinds), page)
+                filters = search_filter(source, q, has, kinds)
+                found, total = self._search(source, filters, page, TITLED_ASSETS)
             return with_findings(self._db, type, found), total
 
     def record(self, type: AssetType, asset_id: str) -> AssetRecord | None:
@@ -255,9 +264,10 @@ class Queries:
     @contextmanager
     def _moment(self) -> Iterator[None]:
         """Everything read inside is of one state of the index, and so is what is remembered."""
-        self._db.execute("BEGIN")
+        # A statement that has not ended holds the state that it sees: nothing has to begin and to commit.
+        statement = self._db.cursor()
         try:
-            revision, self._owners, seq = self._db.execute(_STATE).fetchone()
+            revision, self._owners, seq = statement.execute(_STATE).fetchone()
             if revision != self._revision:
                 self._revision = revision
                 self._known.clear()
@@ -267,7 +277,7 @@ class Queries:
             self._ranks.catch_up(self._db, seq or 0)
             yield
         finally:
-            self._db.execute("COMMIT")
+            statement.close()
 
     def _remember(self, key: Hashable, read: Callable[[], T]) -> T:
         """What ``read`` says, read once while the index is unchanged."""
@@ -293,15 +303,15 @@ class Queries:
         )
 
     def _of_job(
-        self, job: str, type: AssetType, owner: str | None, has: str | None, page: Page, titles: bool = False
-    ) -> Assets:
+        self, job: str, type: AssetType, owner: str | None, has: str | None, page: Page, view: View[Item]
+    ) -> tuple[list[Item], int]:
         """A page of the assets of a job, or of one owner in it; of an owner that is not in it: nothing."""
         if owner is None:
             source = self._source(job, type)
             rows = self._remember((source.scopes, type), lambda: counted(self._db, source, None))
         else:
             source, rows = Source(type, owner=owner), self._owned(job, type, owner) or 0
-        return self._page(source, has, page, rows, titles)
+        return self._page(source, has, page, rows, view)
 
     def _source(self, job: str, type: AssetType) -> Source:
         return self._remember((job, type), lambda: Source(type, tuple(listed_scopes(self._db, job, type))))
@@ -312,21 +322,24 @@ class Queries:
             return self._source(job, type)
         return Source(type, owner=owner) if self._owned(job, type, owner) else Source(type)
 
-    def _page(self, source: Source, has: str | None, page: Page, rows: int, titles: bool = False) -> Assets:
+    def _page(
+        self, source: Source, has: str | None, page: Page, rows: int, view: View[Item]
+    ) -> tuple[list[Item], int]:
         total = rows
         if has is not None and rows:
             key = (source.type, source.scopes, source.owner, has)
             total = self._remember(key, lambda: self._total(source, has))
         ranks = self._ranks if self._logged else None
-        numbers = page_numbers(self._db, ranks, source, has, page, Extent(rows, total))
-        return items(self._db, numbers, titles), total
+        return page_items(self._db, ranks, source, has, page, Extent(rows, total), view), total
 
     def _total(self, source: Source, has: str) -> int:
         if source.owner is None:
             return counted(self._db, source, has)
         return count(self._db, source, has_filter(has))
 
-    def _search(self, source: Source, filters: Filter, page: Page) -> Assets:
+    def _search(
+        self, source: Source, filters: Filter, page: Page, view: View[Item]
+    ) -> tuple[list[Item], int]:
         """A page of the assets that match, of which all are found at once and remembered."""
         order = order_of(page.sort_by, page.descending)
         key = (source.type, source.scopes, source.owner, *filters.terms, *filters.values, order)
@@ -338,7 +351,7 @@ class Queries:
                 self._found.clear()
             self._found[key] = numbers
         part = numbers[page.offset : page.offset + page.limit]
-        return items(self._db, part.tolist(), titles=True), len(numbers)
+        return items(self._db, part.tolist(), view), len(numbers)
 
 
 def _sorted_jobs(jobs: list[JobStatus], page: Page) -> list[JobStatus]:

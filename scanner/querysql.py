@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -32,10 +33,10 @@ SORTS = {
 }
 """What a list is sorted by before the id: each column, and whether it may be null."""
 
-HAS_FILTERS = {feature.wire: f"has & {bit}" for feature, bit in HAS.items()} | {
-    "any": "has & 7",
-    "none": "has & 7 = 0",
-}
+HAS_FILTERS = {feature.wire: (bit, 1) for feature, bit in HAS.items()} | {"any": (7, 1), "none": (7, 0)}
+"""What a filter of features asks: which bits of ``has``, and whether one of them is to be set."""
+
+HAS_TERM = "((has & ?) <> 0) = ?"  # one text for all of them, so that there are fewer statements to keep
 
 
 def prepare(connection: apsw.Connection) -> None:
@@ -52,6 +53,36 @@ def _search_key(*given: apsw.SQLiteValue) -> str | None:
 def _fold(*given: apsw.SQLiteValue) -> str | None:
     (text,) = given
     return text.casefold() if isinstance(text, str) else None
+
+
+class Term(NamedTuple):
+    """A column that is sorted by."""
+
+    column: str
+    descending: bool
+
+
+class Part(NamedTuple):
+    """A part of an order, all of which comes before the next: what has a value, and what has none."""
+
+    terms: tuple[Term, ...]
+    condition: str = "1"
+
+    def turned(self) -> Part:
+        """The same with the ids of what is equal the other way round."""
+        *first, last = self.terms
+        return self._replace(terms=(*first, Term(last.column, not last.descending)))
+
+
+Order = tuple[Part, ...]
+
+
+class Standing(Enum):
+    """How an index stands to an order: it has it from one of its ends, but for the ids of equals, or not."""
+
+    NATIVE = auto()
+    TURNED = auto()
+    OTHER = auto()
 
 
 Branch = tuple[str, list[Any]]
@@ -95,28 +126,25 @@ class Source:
             return f"{head} AND scope=?", [*self.scopes]
         return f"{head} AND scope IN (SELECT value FROM json_each(?))", [json.dumps(list(self.scopes))]
 
+    def standing(self, part: Part) -> Standing:
+        """How the index that has all of them, if one has, stands to an order."""
+        if self.owner is None and len(self.scopes) != 1:
+            return Standing.OTHER
+        if len(part.terms) == 1:
+            return Standing.NATIVE
+        (column, descending), (_, backward) = part.terms
+        frames = self.type is AssetType.VIDEO_FRAME
+        if column == "ts" and frames:
+            return Standing.NATIVE if descending == backward else Standing.TURNED
+        if self.owner is not None or column == ("image_updated" if frames else "ts"):
+            return Standing.OTHER
+        return Standing.TURNED if descending == backward else Standing.NATIVE
+
     def branches(self) -> list[Branch]:
         """The condition of each stretch; of more than can be merged, that for all of them."""
         if self.owner is not None or len(self.scopes) > MERGED:
             return [self.whole()]
         return [(f"type={int(self.type)} AND listed AND scope=?", [scope]) for scope in self.scopes]
-
-
-class Term(NamedTuple):
-    """A column that is sorted by."""
-
-    column: str
-    descending: bool
-
-
-class Part(NamedTuple):
-    """A part of an order, all of which comes before the next: what has a value, and what has none."""
-
-    terms: tuple[Term, ...]
-    condition: str = "1"
-
-
-Order = tuple[Part, ...]
 
 
 @lru_cache
@@ -175,20 +203,29 @@ def list_sql(
 ) -> Branch:
     """The statement for a part of a list, in order, with its values; limit and offset are two more.
 
-    ``column`` comes first in each row; behind it, unless they are not wanted, the values of the part's terms.
+    ``column`` (or several, with commas) comes first in each row; behind it, unless they are not wanted, the
+    values of the part's terms.
     """
     branches = source.branches()
-    merged = len(branches) > 1  # only what is selected can be merged by
+    values = []
+    for _, needed in branches:
+        values += [*needed, *within[1], *filters.values]
+    conditions = tuple(condition for condition, _ in branches)
+    return _list_text(conditions, part, within[0], filters.sql(), column, keys), values
+
+
+@lru_cache(maxsize=2048)
+def _list_text(
+    conditions: tuple[str, ...], part: Part, within: str, filters: str, column: str, keys: bool
+) -> str:
+    merged = len(conditions) > 1  # only what is selected can be merged by
     names = [f"k{place}" if merged else term.column for place, term in enumerate(part.terms)]
     columns = [column]
     if keys or merged:
         columns += [f"{term.column} AS k{place}" for place, term in enumerate(part.terms)]
-    selects, values = [], []
-    for condition, needed in branches:
-        where = f"{condition} AND {part.condition} AND {within[0]}{filters.sql()}"
-        selects.append(f"SELECT {', '.join(columns)} FROM assets WHERE {where}")
-        values += [*needed, *within[1], *filters.values]
-    return f"{' UNION ALL '.join(selects)} ORDER BY {_order(part, names)} LIMIT ? OFFSET ?", values
+    select, rest = f"SELECT {', '.join(columns)} FROM assets", f"{part.condition} AND {within}{filters}"
+    selects = [f"{select} WHERE {condition} AND {rest}" for condition in conditions]
+    return f"{' UNION ALL '.join(selects)} ORDER BY {_order(part, names)} LIMIT ? OFFSET ?"
 
 
 def array_sql(source: Source, part: Part, filters: Filter) -> Branch:

@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from scanner.querysql import ALL, Branch, Filter, Order, Part, Source, Term, behind, list_sql
+from scanner.querysql import ALL, Branch, Filter, Order, Part, Row, Source, Term, behind, list_sql
+from scanner.stretches import Stretch
 
 LOG = logging.getLogger(__name__)
-BLOCK = 256
+BLOCK = 128
 MOST_MOVES = 5_000
 """What is further behind than this is built anew."""
 IN_USE_SECONDS = 60.0
@@ -133,17 +134,19 @@ class Rank:
         """How many assets the filter lets through."""
         return self._until(has)[-1]
 
-    def page(self, db: Any, has: str | None, filters: Filter, offset: int, limit: int) -> list[int]:
-        """The numbers of the assets at these positions; ``filters`` is what ``has`` means in SQL."""
+    def page(
+        self, db: Any, has: str | None, filters: Filter, offset: int, limit: int, columns: str
+    ) -> list[Row]:
+        """These columns of the assets at these positions; ``filters`` is what ``has`` means in SQL."""
         until = self._until(has)
         limit = min(limit, until[-1] - offset)
-        found: list[int] = []
+        found: list[Row] = []
         place = bisect_right(until, offset)
         while limit > 0:
             before = until[place - 1] if place else 0
             end = self._run_end(until, place, offset + limit)
             size = min(until[end - 1] - offset, limit)
-            found += self._numbers(db, place, filters, size, offset - before)
+            found += self._rows(db, place, filters, size, offset - before, columns)
             offset, limit = offset + size, limit - size
             place = bisect_right(until, offset)
         return found
@@ -172,19 +175,18 @@ class Rank:
             sums = self._sums[has] = counts[:, COMBINATIONS[has]].sum(axis=1).cumsum().tolist()
         return sums
 
-    def _numbers(self, db: Any, place: int, filters: Filter, limit: int, offset: int) -> list[int]:
-        """The numbers of assets behind the begin of a block, in its part of the order."""
-        found: list[int] = []
+    def _rows(self, db: Any, place: int, filters: Filter, limit: int, offset: int, columns: str) -> list[Row]:
+        """These columns of assets behind the begin of a block, in its part of the order."""
+        found: list[Row] = []
         part, within = self._begin(place)
-        for stretch in within[:-1]:
-            sql, values = list_sql(self._source, part, filters, stretch, keys=False)
-            found += [row[0] for row in db.execute(sql, [*values, limit + offset - len(found), 0])]
-            if len(found) == limit + offset:
-                return found[offset:]
-        sql, values = list_sql(self._source, part, filters, within[-1], keys=False)
-        passed = max(0, offset - len(found))
-        rest = db.execute(sql, [*values, limit + offset - len(found) - passed, passed])
-        return found[offset:] + [row[0] for row in rest]
+        for condition in within:
+            stretch = Stretch(db, self._source, part, filters, condition)
+            rows = stretch.rows(limit - len(found), offset, columns)
+            found += rows
+            if len(found) == limit or condition is within[-1]:
+                break
+            offset = 0 if rows else offset - stretch.count(offset)
+        return found
 
     def _read(self, db: Any, place: int, limit: int) -> list[tuple[Any, ...]]:
         """What begins with a block, in its part of the order: the features, and what it is sorted by."""

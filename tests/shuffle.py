@@ -117,7 +117,7 @@ class Shuffle:
         items = [item for item in items if _has(item, has)]
         if sort in ("img_id", "frame_id"):
             return [item.asset_id for item in (items[::-1] if descending else items)]
-        field = {"updated_at": "updated_us", "image_updated_at": "image_updated_us", "ts": "ts"}[sort]
+        field = {"updated_at": "updated_ns", "image_updated_at": "image_updated_ns", "ts": "ts"}[sort]
         known = [item for item in items if getattr(item, field) is not None]
         known.sort(key=lambda item: getattr(item, field), reverse=descending)
         return [item.asset_id for item in known] + [i.asset_id for i in items if getattr(i, field) is None]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as changed
 from webfake import BARE_VIDEO, FRAME, IMAGE, JOB, VIDEO, Answer, Web, serving
 
 from scanner.records import AssetType, Feature, FindingRequest, Kind, Page
@@ -250,7 +251,7 @@ def test_details_have_urls_too(web: Web) -> None:
 
 def test_ids_may_hold_slashes_and_anything_else(web: Web) -> None:
     strange = "a/b ü\n?#'\"\x00"
-    web.queries.assets.append(replace(IMAGE, asset_id=strange))
+    web.queries.assets.append(changed(IMAGE, asset_id=strange))
     web.queries.jobs_list.append(replace(JOB, job_id=strange))
     encoded = "a%2Fb%20%C3%BC%0A%3F%23%27%22%00"
     assert web.get(f"/features/product-images/{encoded}").json["img_id"] == strange
@@ -408,7 +409,7 @@ def test_what_the_database_knows_is_found_by_asking_it(web: Web, route: str, key
     def arrive(*asked: str) -> bool:
         web.queries.jobs_list.append(replace(JOB, job_id="new"))
         web.queries.videos_list.append(replace(VIDEO, video_id="new"))
-        web.queries.assets += [replace(IMAGE, asset_id="new"), replace(FRAME, asset_id="new")]
+        web.queries.assets += [changed(IMAGE, asset_id="new"), changed(FRAME, asset_id="new")]
         web.queries.number += 1
         return True
 

@@ -420,7 +420,7 @@ def test_images_sort_by_the_time_of_the_image_and_features_by_that_of_their_file
     assert ids(found) == ["p_img_0", "p_img_1", "p_img_2"]
     assert ids(queries.product_images("j", None, page("updated_at"))) == ["p_img_1", "p_img_2", "p_img_0"]
     assert found is not None
-    assert (found[0][0].updated_us, found[0][0].image_updated_us) == (3_000_000, 1_000_000)
+    assert (found[0][0].updated_ns, found[0][0].image_updated_ns) == (3 * SECOND, SECOND)
 
 
 @pytest.mark.parametrize("video", [None, "v"])
@@ -506,7 +506,7 @@ def test_pages_put_together_are_the_list_sorted_by_hand(
         world.files(f"frames/{video}/{id}.jpg", seconds=place % 3)
     world.files(*(f"frames/{video}/{id}/seg.png" for video, id in frames[::2]), seconds=1)
 
-    keys = {"updated_at": "updated_us", "frame_id": "asset_id", "ts": "ts"}
+    keys = {"updated_at": "updated_ns", "frame_id": "asset_id", "ts": "ts"}
     items = [world.queries.asset(FRAME, id) for _, id in frames]
     wanted = sorted(
         (item for item in items if item and has in (None, "segment" if item.has_segment else "none")),

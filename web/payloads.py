@@ -19,6 +19,7 @@ from scanner.records import (
     GalleryItem,
     JobStatus,
     JobSummary,
+    PictureItem,
     PreviewFrame,
     Verification,
     VideoItem,
@@ -82,6 +83,9 @@ class Payloads:
         """ISO 8601 with the configured offset, seconds rounded down."""
         return self._second(microseconds // 1_000_000)
 
+    def _at(self, nanoseconds: int) -> str:
+        return self._second(nanoseconds // 1_000_000_000)
+
     def optional_time(self, microseconds: int | None) -> str | None:
         """The same, null for None."""
         return None if microseconds is None else self._second(microseconds // 1_000_000)
@@ -107,19 +111,19 @@ class Payloads:
             *fields, updated_at, _optional_url(item.first_image_path), _preview(item.preview)
         )
 
-    def frame(self, item: AssetItem, urls: bool) -> Frame:
+    def frame(self, item: PictureItem, urls: bool) -> Frame:
         """An item of the list of a video's frames."""
-        fields = (item.asset_id, item.ts, self._prefix + item.image_path, self.time(item.image_updated_us))
+        fields = (item.asset_id, item.ts, self._prefix + item.image_path, self._at(item.image_updated_ns))
         return FrameWithUrls(*fields, file_url(item.image_path)) if urls else Frame(*fields)
 
-    def image(self, item: AssetItem, urls: bool) -> Image:
+    def image(self, item: PictureItem, urls: bool) -> Image:
         """An item of the list of product images."""
         fields = (
             item.asset_id,
             item.owner_id,
             self._prefix + item.image_path,
             item.title,
-            self.time(item.image_updated_us),
+            self._at(item.image_updated_ns),
         )
         return ImageWithUrls(*fields, file_url(item.image_path)) if urls else Image(*fields)
 
@@ -128,11 +132,9 @@ class Payloads:
         fields = (
             item.asset_id,
             item.owner_id,
-            item.has_segment,
-            item.has_embedding,
-            item.has_keypoints,
+            *item.present,
             self._paths(item),
-            self.time(item.updated_us),
+            self._at(item.updated_ns),
         )
         if not urls:
             return ProductImage(*fields)
@@ -144,11 +146,9 @@ class Payloads:
             item.asset_id,
             item.owner_id,
             item.ts,
-            item.has_segment,
-            item.has_embedding,
-            item.has_keypoints,
+            *item.present,
             self._paths(item),
-            self.time(item.updated_us),
+            self._at(item.updated_ns),
         )
         if not urls:
             return VideoFrame(*fields)
@@ -206,11 +206,9 @@ class Payloads:
             asset.title,
             asset.ts,
             asset.image_path,
-            asset.has_segment,
-            asset.has_embedding,
-            asset.has_keypoints,
+            *asset.present,
             [AssetFinding(feature.wire, kind.value) for feature, kind in item.findings],  # type: ignore[arg-type]
-            self.time(asset.updated_us),
+            self._at(asset.updated_ns),
         )
 
     def record(self, record: AssetRecord) -> wire.AssetRecord:
