@@ -50,7 +50,8 @@ def open_source(url: URL, statement_seconds: float, busy_seconds: float, *, pool
 def one_line(exc: BaseException, url: URL) -> str:
     """What went wrong, in one line and without the password."""
     cause = exc.orig if isinstance(exc, sa.exc.DBAPIError) and exc.orig is not None else exc
-    text = " ".join(str(cause).split()) or type(cause).__name__
+    lines = (" ".join(line.split()) for line in str(cause).splitlines())
+    text = "; ".join(filter(None, lines)) or type(cause).__name__
     for secret in {str(url.password or ""), quote(str(url.password or ""), safe="")}:
         if secret:
             text = text.replace(secret, "***")

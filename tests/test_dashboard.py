@@ -14,6 +14,9 @@ from browser import Look, Site, chromium, looking, serving_demo
 from running import Serving
 from waiting import until
 
+from scanner.records import Kind
+from web.static import read_parts
+
 JOB = "job_pillow"
 VIEWS = {
     "overview": ("#/", "Overview"),
@@ -65,6 +68,12 @@ def wanted(site: Site, query: str) -> list[str]:
     items = site.json(f"/jobs/{JOB}/assets?limit=60&{query}")["items"]
     assert items, query
     return [item["asset_id"] for item in items]
+
+
+def test_every_kind_of_finding_has_its_words() -> None:
+    block = read_parts("dashboard")["words.js"].body.decode().partition("export const KINDS = {")[2]
+    words = re.findall(r'^  (\w+): \["(?:bad|warn|note)", ".+", ".+"\],$', block.partition("};")[0], re.M)
+    assert sorted(words) == sorted(Kind)
 
 
 @pytest.mark.parametrize(
@@ -135,12 +144,21 @@ def test_a_kind_leads_to_its_findings(look: Look, site: Site) -> None:
 
 def test_findings_of_a_kind_say_what_to_do_and_can_be_taken_along(look: Look, site: Site) -> None:
     look.open("#/findings?kind=corrupt", "Findings")
-    look.page.get_by_text("Make the artifact again.").wait_for()
+    look.page.get_by_text("Make or download it again.").wait_for()
     with look.page.expect_download() as saved:
         look.page.get_by_role("link", name="Download as CSV").click()
     rows = list(csv.DictReader(saved.value.path().read_text(encoding="utf-8").splitlines()))
     found = site.json("/verification/findings?kind=corrupt&limit=1000")["items"]
     assert [row["asset_id"] for row in rows] == [item["asset_id"] for item in found] != []
+    look.hold()
+
+
+def test_a_kind_of_a_job_leads_to_its_findings(look: Look, site: Site) -> None:
+    look.open(f"#/jobs/{JOB}", JOB)
+    look.page.get_by_role("region", name="Progress").get_by_role("link", name=re.compile("^corrupt")).click()
+    expected = site.json(f"/jobs/{JOB}/verification/findings?kind=corrupt")["total"]
+    until(lambda: look.page.locator("tbody tr").count() == expected > 0, "only those are listed")
+    assert look.page.get_by_label("Kind").input_value() == "corrupt"
     look.hold()
 
 

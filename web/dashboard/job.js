@@ -80,9 +80,13 @@ function whole(job, found) {
           "p",
           { class: "badges" },
           Object.entries(found.findings).map(([kind, features]) =>
-            kindBadge(
-              kind,
-              Object.values(features).reduce((a, b) => a + b, 0),
+            h(
+              "a",
+              { href: link(["jobs", job.job_id], { kind }) },
+              kindBadge(
+                kind,
+                Object.values(features).reduce((a, b) => a + b, 0),
+              ),
             ),
           ),
         )

@@ -20,7 +20,7 @@ export function phaseName(phase) {
 
 export const KINDS = {
   missing: ["bad", "A row claims a file that is nowhere.", "Run the worker again, or clear the column."],
-  corrupt: ["bad", "The content cannot be what it should be.", "Make the artifact again."],
+  corrupt: ["bad", "What the file holds is broken.", "Make or download it again."],
   empty: ["bad", "The file has size 0.", "Make it again; a worker may have been stopped while writing."],
   misplaced: ["warn", "The claimed file is not there, another one is used.", "Correct the row's path."],
   unrecorded: ["warn", "A file that no row names.", "Let the worker record it, or remove it."],
@@ -42,7 +42,7 @@ export const CHECKS = {
 
 const WATCHERS = {
   inotify: "Changes are seen at once.",
-  polling: "Looked at every few seconds, since the system does not report changes here.",
+  polling: "Looked at every few seconds: changes are not reported here.",
   "inotify and polling": "Changes are seen at once; some folders are looked at every few seconds.",
 };
 
