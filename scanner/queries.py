@@ -39,7 +39,7 @@ from scanner.jobqueries import JobReader
 from scanner.layout import Layout
 from scanner.owners import search_key
 from scanner.querysql import Filter, Source, order_of, prepare
-from scanner.ranks import Ranks
+from scanner.ranks import Division, Rank, Ranks
 from scanner.records import (
     AssetItem,
     AssetRecord,
@@ -68,7 +68,6 @@ _STATE = (
 _REMEMBERED = 20_000  # answers to small questions
 _MATCHES = 1 << 20  # numbers of assets that searches have found
 _SEARCHES = 1000  # also of those that have found nothing
-_BLOCKS = 8  # of a rank in one portion of work, a millisecond or less
 
 
 class Queries:
@@ -95,6 +94,7 @@ class Queries:
         self._ranks = Ranks()
         self._revision: int | None = None
         self._owners = 0
+        self._seq = 0
         self._logged = False
         self._known: dict[Hashable, Any] = {}
         self._found: dict[Hashable, array[int]] = {}
@@ -115,13 +115,30 @@ class Queries:
         row = self._db.execute("SELECT value FROM meta WHERE key='revision'").fetchone()
         return 0 if row is None else int(row[0])
 
-    def prepare(self) -> bool:
-        """Do a little, a millisecond or so, to answer later questions faster; False if nothing is to do."""
-        if not self._ranks.building:
-            return False
+    @property
+    def wanted(self) -> Division | None:
+        """A list that was asked for far down, and which would be answered faster if it were divided."""
+        return self._ranks.wanted
+
+    def divided(self, division: Division) -> tuple[Rank, int]:
+        """The list divided, and the number of the log of which that is true; for :meth:`adopt`.
+
+        It takes some tenths of a second for a long one, and is for a connection that answers nothing else.
+        """
         with self._moment():
-            self._ranks.build(self._db, _BLOCKS)
-        return self._ranks.building
+            return Rank(self._db, division), self._seq
+
+    def adopt(self, path: str, rank: Rank, seq: int) -> None:
+        """Use what :meth:`divided` made of the index at ``path``, wherever that was."""
+        if path == self.path:
+            self._ranks.adopt(rank, seq)
+
+    def prepare(self) -> bool:
+        """Divide one list that is wanted; False if there is none more."""
+        if self.wanted is None:
+            return False
+        self.adopt(self.path, *self.divided(self.wanted))
+        return self.wanted is not None
 
     # --- jobs ------------------------------------------------------------------------------------
 
@@ -273,8 +290,8 @@ class Queries:
                 self._known.clear()
                 self._found.clear()
                 self._findings.forget()
-            self._logged = seq is not None
-            self._ranks.catch_up(self._db, seq or 0)
+            self._seq, self._logged = seq or 0, seq is not None
+            self._ranks.catch_up(self._db, self._seq)
             yield
         finally:
             statement.close()

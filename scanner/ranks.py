@@ -6,17 +6,18 @@ features. The block in which a position lies follows from the counts, for any fi
 then read from the index behind the key of the block before.
 
 A rank is never older than the moment that is asked about: the log of moves says which keys have gone and
-which have come, and each changes the count of one block. It is built in small portions, between requests.
+which have come, and each changes the count of one block. It is made beside the requests, on a connection of
+its own, and then follows the log from the moment that it was made of.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +34,12 @@ MOST_BLOCKS = 32_768
 
 Key = tuple[Any, ...]
 Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+Sums = np.ndarray[tuple[int], np.dtype[np.int64]]
+Move = tuple[Any, ...]
+"""A row of the log, in the order of :data:`_MOVED`."""
+
+_MOVED = ("sign", "type", "scope", "owner", "id", "has", "updated", "image_updated", "ts")
+_MOVES = f"SELECT {', '.join(_MOVED)} FROM moves WHERE seq>?"
 
 COMBINATIONS = {
     None: list(range(8)),
@@ -44,55 +51,99 @@ COMBINATIONS = {
 }
 """Which of the eight combinations of features each filter lets through."""
 
+_CHOSEN = {
+    name: np.array([has in chosen for has in range(8)], np.int64) for name, chosen in COMBINATIONS.items()
+}
 _NO_FILTER = Filter()
 
 
-class Rank:
-    """The blocks of one list. ``complete`` once they reach to its end; until then they cover its head."""
+class Division(NamedTuple):
+    """A list that is to be divided."""
 
-    def __init__(self, source: Source, order: Order) -> None:
-        self._source = source
-        self._order = order
+    source: Source
+    order: Order
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What it is remembered by."""
+        return (self.source.type, tuple(self.source.scopes), self.source.owner, self.order)
+
+
+class Rank:
+    """The blocks of one list, as it was when it was divided and as the log has changed it since."""
+
+    def __init__(self, db: Any, division: Division) -> None:
+        self.division = division
+        self._source, self._order = division
+        # Where a move has what is sorted by, and whether it is in descending order, for each part.
+        self._places = [
+            [(_MOVED.index(term.column), term.descending and term.column != "id") for term in part.terms]
+            for part in self._order
+        ]
         # The end of every block but the last, inclusive: a part of the order, and what is sorted by in it,
         # so that it can be compared. A part alone is the end of the one before.
         self._ends: list[Key] = []
         self._counts: Counts = np.zeros((64, 8), np.int64)
-        self._sums: dict[str | None, list[int]] = {}
-        self.complete = False
+        self._sums: dict[str | None, Sums] = {}
+        self._size = 0
+        self._grown: set[int] = set()
         self.used = time.monotonic()
+        while self._extend(db):
+            pass
 
     def __len__(self) -> int:
         return len(self._ends) + 1
 
     # --- keeping it true ---------------------------------------------------------------------------
 
-    def extend(self, db: Any) -> None:
-        """Add the next block."""
+    def _extend(self, db: Any) -> bool:
+        """Add the next block; False if it was the last."""
         place = len(self._ends)
-        rows = self._read(db, place, BLOCK)
-        self._sums.clear()
-        self._counts[place] = np.bincount([row[0] for row in rows], minlength=8)
-        if len(rows) == BLOCK:
-            self._ends.append(self._key(self._part(place), rows[-1][1:]))
+        has, key = self._block(db, place)
+        self._counts[place] = _counted(has)
+        self._size += len(has)
+        if key is not None:
+            self._ends.append(self._key(self._part(place), key))
         elif self._part(place) + 1 < len(self._order):
             self._ends.append((self._part(place) + 1,))
         else:
-            self.complete = True
-        self._make_room()
-
-    def concerns(self, type: int, scope: int, owner: str | None) -> bool:
-        """Whether an asset is in this list."""
-        source = self._source
-        if type != source.type:
             return False
-        return scope in source.scopes if source.owner is None else owner == source.owner
+        self._make_room()
+        return True
 
-    def move(self, sign: int, has: int, values: dict[str, Any]) -> None:
-        """An asset with these values has come or gone."""
-        key = self._key_of(values)
-        place = bisect_left(self._ends, key)
-        if place < len(self._ends) or self.complete:
-            self._counts[place, has] += sign
+    def _block(self, db: Any, place: int) -> tuple[str, Sequence[Any] | None]:
+        """The features of what begins with a block, a digit each, and where the block ends if it is full.
+
+        It takes few steps of SQLite: at each of them this thread may have to wait for another.
+        """
+        has = ""
+        part, within = self._begin(place)
+        for stretch in within:
+            sql, values = list_sql(self._source, part, _NO_FILTER, stretch, "has & 7 AS has")
+            limit = BLOCK - len(has)
+            ((digits,),) = db.execute(f"SELECT group_concat(has, '') FROM ({sql})", [*values, limit, 0])
+            has += digits or ""
+            if len(has) == BLOCK:
+                ((_, *key),) = db.execute(sql, [*values, 1, limit - 1])
+                return has, key
+        return has, None
+
+    def follow(self, moves: Sequence[Move]) -> None:
+        """Take in what has moved, in the order of the log."""
+        type, scopes, owner = self._source.type, self._source.scopes, self._source.owner
+        for move in moves:
+            if move[1] == type and (move[2] in scopes if owner is None else move[3] == owner):
+                self._move(move)
+
+    def _move(self, move: Move) -> None:
+        """An asset has come or gone."""
+        sign, has = move[0], move[5]
+        place = bisect_left(self._ends, self._key_of(move))
+        self._counts[place, has] += sign
+        self._size += sign
+        if sign > 0:
+            self._grown.add(place)
+        if self._sums:
             self._sums.clear()
 
     def split(self, db: Any) -> bool:
@@ -100,13 +151,16 @@ class Rank:
 
         False if what is there is not what was counted, so that the rank is good for nothing.
         """
-        grown = np.flatnonzero(self._counts[: len(self)].sum(axis=1) > 2 * BLOCK)
-        return all(self._split(db, place) for place in grown[::-1].tolist())
+        grown, self._grown = self._grown, set()
+        return all(
+            self._counts[place].sum() <= 2 * BLOCK or self._split(db, place)
+            for place in sorted(grown, reverse=True)
+        )
 
     @property
     def scattered(self) -> bool:
         """Whether so much has moved that most blocks are nearly empty."""
-        return self.complete and len(self) > 64 and self.total(None) < len(self) * BLOCK // 8
+        return len(self) > 64 and self._size < len(self) * BLOCK // 8
 
     def _split(self, db: Any, place: int) -> bool:
         size = int(self._counts[place].sum())
@@ -132,26 +186,25 @@ class Rank:
 
     def total(self, has: str | None) -> int:
         """How many assets the filter lets through."""
-        return self._until(has)[-1]
+        return int(self._until(has)[-1])
 
     def page(
         self, db: Any, has: str | None, filters: Filter, offset: int, limit: int, columns: str
     ) -> list[Row]:
         """These columns of the assets at these positions; ``filters`` is what ``has`` means in SQL."""
         until = self._until(has)
-        limit = min(limit, until[-1] - offset)
+        limit = min(limit, int(until[-1]) - offset)
         found: list[Row] = []
-        place = bisect_right(until, offset)
         while limit > 0:
-            before = until[place - 1] if place else 0
+            place = int(until.searchsorted(offset, "right"))
+            before = int(until[place - 1]) if place else 0
             end = self._run_end(until, place, offset + limit)
-            size = min(until[end - 1] - offset, limit)
+            size = min(int(until[end - 1]) - offset, limit)
             found += self._rows(db, place, filters, size, offset - before, columns)
             offset, limit = offset + size, limit - size
-            place = bisect_right(until, offset)
         return found
 
-    def _run_end(self, until: Sequence[int], place: int, wanted: int) -> int:
+    def _run_end(self, until: Sums, place: int, wanted: int) -> int:
         """Behind the last of the blocks that are read at once: what follows an empty one is read apart."""
         end, part = place + 1, self._part(place)
         while (
@@ -167,12 +220,11 @@ class Rank:
         """The part of the order in which a block lies; no block lies in two."""
         return int(self._ends[place - 1][0]) if place else 0
 
-    def _until(self, has: str | None) -> list[int]:
+    def _until(self, has: str | None) -> Sums:
         """How many there are up to the end of each block."""
         sums = self._sums.get(has)
         if sums is None:
-            counts = self._counts[: len(self)]
-            sums = self._sums[has] = counts[:, COMBINATIONS[has]].sum(axis=1).cumsum().tolist()
+            sums = self._sums[has] = (self._counts[: len(self)] @ _CHOSEN[has]).cumsum()
         return sums
 
     def _rows(self, db: Any, place: int, filters: Filter, limit: int, offset: int, columns: str) -> list[Row]:
@@ -213,11 +265,12 @@ class Rank:
     def _key(self, part: int, values: Sequence[Any]) -> Key:
         return (part, *_signed(self._order[part].terms, values))
 
-    def _key_of(self, named: Mapping[str, Any]) -> Key:
+    def _key_of(self, move: Move) -> Key:
         """The key of an asset: it is in the first part for which it has all values."""
-        rows = [[named[term.column] for term in part.terms] for part in self._order]
-        part = next(number for number, values in enumerate(rows) if None not in values)
-        return self._key(part, rows[part])
+        for part, places in enumerate(self._places):
+            if all(move[place] is not None for place, _ in places):
+                return (part, *[-move[place] if signed else move[place] for place, signed in places])
+        raise LookupError(f"the list has no place for {move[4]!r}")
 
 
 def _signed(terms: Sequence[Term], values: Sequence[Any]) -> Key:
@@ -228,7 +281,10 @@ def _signed(terms: Sequence[Term], values: Sequence[Any]) -> Key:
     )
 
 
-_MOVES = "SELECT sign, type, scope, owner, id, has, updated, image_updated, ts FROM moves WHERE seq>?"
+def _counted(has: str) -> Sums:
+    """How often each combination of features is among digits."""
+    digits = np.frombuffer(has.encode("ascii"), np.uint8) - ord("0")
+    return np.bincount(digits, minlength=8)
 
 
 class Ranks:
@@ -236,27 +292,29 @@ class Ranks:
 
     def __init__(self) -> None:
         self._ranks: OrderedDict[tuple[Any, ...], Rank] = OrderedDict()
+        self._wanted: dict[tuple[Any, ...], Division] = {}
+        self._made: list[tuple[Rank, int]] = []
         self._seq = 0
 
     def __len__(self) -> int:
         return len(self._ranks)
 
     @property
-    def building(self) -> bool:
-        """Whether there is something for :meth:`build` to do."""
-        return any(not rank.complete for rank in self._ranks.values())
+    def wanted(self) -> Division | None:
+        """A list that was asked for and is not divided."""
+        return next(iter(self._wanted.values()), None)
 
     def find(self, source: Source, order: Order, rows: int) -> Rank | None:
-        """The rank of a list of so many rows, if it is there and complete; where none is, one is begun."""
-        key = (source.type, tuple(source.scopes), source.owner, order)
-        rank, now = self._ranks.get(key), time.monotonic()
+        """The rank of a list of so many rows, if it is there; where none is, one is wanted."""
+        division = Division(source, order)
+        rank, now = self._ranks.get(division.key), time.monotonic()
         if rank is None:
             if self._has_room(rows, now):
-                self._ranks[key] = Rank(source, order)
+                self._wanted[division.key] = division
             return None
         rank.used = now
-        self._ranks.move_to_end(key)
-        return rank if rank.complete else None
+        self._ranks.move_to_end(division.key)
+        return rank
 
     def _has_room(self, rows: int, now: float) -> bool:
         """Whether a rank can be made without another in use being given up, to be made again in its turn."""
@@ -268,34 +326,35 @@ class Ranks:
         """Drop everything."""
         self._ranks.clear()
 
+    def adopt(self, rank: Rank, seq: int) -> None:
+        """Take a rank that was made of the index as it was at this number of the log."""
+        self._wanted.pop(rank.division.key, None)
+        self._made.append((rank, seq))
+
     def catch_up(self, db: Any, seq: int) -> None:
         """Make all ranks true for this number of the log, in the reader's transaction."""
-        if seq == self._seq or not self._ranks:
-            self._seq = seq
-            return
-        if not 0 < seq - self._seq <= MOST_MOVES:
-            self.forget()
-        else:
-            self._apply(db)
+        if seq != self._seq and self._ranks:
+            if 0 < seq - self._seq <= MOST_MOVES:
+                self._follow(db, self._seq, list(self._ranks.values()))
+            else:
+                self.forget()
         self._seq = seq
+        if self._made:
+            self._take_in(db)
 
-    def build(self, db: Any, blocks: int) -> None:
-        """Extend a rank that is not complete by some blocks, in the reader's transaction."""
-        rank = next((rank for rank in self._ranks.values() if not rank.complete), None)
-        while rank is not None and blocks and not rank.complete:
-            rank.extend(db)
-            blocks -= 1
+    def _take_in(self, db: Any) -> None:
+        """Ranks that were made meanwhile, which is before the reader's transaction, follow the log too."""
+        made, self._made = self._made, []
+        for rank, seq in made:
+            if 0 <= self._seq - seq <= MOST_MOVES:
+                self._ranks[rank.division.key] = rank
+                self._follow(db, seq, [rank])
         while len(self._ranks) > 1 and sum(map(len, self._ranks.values())) > MOST_BLOCKS:
             self._ranks.popitem(last=False)
 
-    def _apply(self, db: Any) -> None:
-        moved = set()
-        for sign, type, scope, owner, *values in db.execute(_MOVES, (self._seq,)):
-            named = dict(zip(("id", "has", "updated", "image_updated", "ts"), values, strict=True))
-            for key, rank in self._ranks.items():
-                if sign and rank.concerns(type, scope, owner):
-                    rank.move(sign, named["has"], named)
-                    moved.add(key)
-        for key in moved:
-            if not self._ranks[key].split(db) or self._ranks[key].scattered:
-                del self._ranks[key]
+    def _follow(self, db: Any, seq: int, ranks: Sequence[Rank]) -> None:
+        moves = db.execute(_MOVES, (seq,)).fetchall()
+        for rank in ranks:
+            rank.follow(moves)
+            if not rank.split(db) or rank.scattered:
+                del self._ranks[rank.division.key]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from shuffle import FRAME, HAS, IMAGE, Shuffle
 
 from scanner import assetqueries, ranks, schema
+from scanner.queries import Queries
 from scanner.records import Page, VideoRow
 from scanner.rows import BeginFull, FullPass, Table
 
@@ -45,17 +47,27 @@ def test_pages_stay_right_while_files_come_and_go(shuffle: Shuffle) -> None:
     shuffle.index.finish_crawl()
     used = 0
     for round in range(9):
+        made = _divided(shuffle, shuffle.random.choice([0, 1, 5]))
         shuffle.change(shuffle.random.choice([0, 1, 5, 60]))
+        for rank, seq in made:  # of what the index was before the change
+            shuffle.queries.adopt(shuffle.path, rank, seq)
         if round % 3:
-            shuffle.prepare()  # else some are built in part while files change
+            shuffle.prepare()
         for type, sort, descending in LISTS:
             has = None if sort == "image_updated_at" else shuffle.random.choice(HAS)
             shuffle.check(type, sort, descending, has)
         shuffle.queries.prepare()
-        used += sum(rank.complete for rank in shuffle.queries._ranks._ranks.values())
+        used += len(shuffle.queries._ranks)
     assert used > 40, "pages were found by ranks"
     largest = max(rank._counts.sum(axis=1).max() for rank in shuffle.queries._ranks._ranks.values())
     assert largest <= 2 * ranks.BLOCK + 1
+
+
+def _divided(shuffle: Shuffle, number: int) -> list[tuple[ranks.Rank, int]]:
+    """Some of what is wanted, divided by another reader, and then the index changes."""
+    wanted = list(shuffle.queries._ranks._wanted.values())[:number]
+    with closing(Queries(shuffle.path, shuffle.config)) as other:
+        return [other.divided(division) for division in wanted]
 
 
 def test_ranks_follow_a_video_out_of_its_job_and_back(shuffle: Shuffle) -> None:
@@ -75,9 +87,41 @@ def test_ranks_follow_a_video_out_of_its_job_and_back(shuffle: Shuffle) -> None:
 def test_nothing_is_remembered_before_the_log_begins(shuffle: Shuffle) -> None:
     shuffle.change(100)
     shuffle.check(FRAME, "updated_at", True, None)
-    assert len(shuffle.queries._ranks) == 0
+    assert shuffle.queries.wanted is None
     assert not shuffle.queries.prepare()
     shuffle.index.finish_crawl()
+    shuffle.check(FRAME, "updated_at", True, None)
+    assert shuffle.queries.wanted is not None
+    shuffle.prepare()
+    shuffle.check(FRAME, "updated_at", True, None)
+    assert (len(shuffle.queries._ranks), shuffle.queries.wanted) == (1, None)
+
+
+def test_a_rank_of_another_index_is_not_used(shuffle: Shuffle) -> None:
+    shuffle.change(100)
+    shuffle.index.finish_crawl()
+    shuffle.check(FRAME, "updated_at", True, None)
+    ((rank, seq),) = _divided(shuffle, 1)
+    shuffle.queries.adopt("another", rank, seq)
+    shuffle.check(FRAME, "updated_at", True, None)
+    assert len(shuffle.queries._ranks) == 0
+    assert shuffle.queries.wanted == rank.division
+
+
+def test_a_rank_that_was_long_in_the_making_is_made_anew(
+    shuffle: Shuffle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log may not have all that has happened meanwhile."""
+    monkeypatch.setattr(ranks, "MOST_MOVES", 10)
+    shuffle.change(100)
+    shuffle.index.finish_crawl()
+    shuffle.check(FRAME, "updated_at", True, None)
+    ((rank, seq),) = _divided(shuffle, 1)
+    shuffle.change(60)
+    shuffle.queries.adopt(shuffle.path, rank, seq)
+    shuffle.check(FRAME, "updated_at", True, None)
+    assert len(shuffle.queries._ranks) == 0
+    shuffle.prepare()
     shuffle.check(FRAME, "updated_at", True, None)
     assert len(shuffle.queries._ranks) == 1
 
@@ -92,7 +136,7 @@ def test_a_reader_that_fell_behind_the_log_begins_anew(
     shuffle.prepare()
     shuffle.change(60)
     shuffle.check(FRAME, "frame_id", False, None)
-    assert not any(rank.complete for rank in shuffle.queries._ranks._ranks.values())
+    assert len(shuffle.queries._ranks) == 0
     shuffle.prepare()
     shuffle.check(FRAME, "frame_id", False, None)
 

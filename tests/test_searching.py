@@ -108,6 +108,7 @@ def test_a_search_nobody_waits_for_is_not_begun(held: HeldQueries) -> None:
         second = asyncio.ensure_future(searches.ask("p", lambda queries: queries.summary("j_123")))
         await asyncio.sleep(0)  # it is in the queue
         second.cancel()
+        await asyncio.sleep(0)  # nor is it there any more
         held.held.set()
         assert (await first).job_id == "j_123"
         with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Questions that look through a whole job are put by a thread, so that no other request waits for them."""
+"""Questions that look through a whole list are put by a thread, so that no other request waits for them."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import version
+from operator import methodcaller
 from pathlib import Path
 
 import apsw
@@ -99,6 +100,7 @@ async def serving(
 ) -> AsyncIterator[None]:
     """Inside, requests are answered; leaving it drains those that are open."""
     queries, searches = Queries(index, config), Searches(Queries(index, config))
+    divider = Searches(Queries(index, config))
     scanner_lookup = ScannerLookup(directory) if config.database.url else None
     metrics = _metrics(config, directory, board)
     server = Server(
@@ -107,7 +109,7 @@ async def serving(
     server.add_sockets(sockets)
     beside = [
         asyncio.ensure_future(_follow(queries, board)),
-        asyncio.ensure_future(_prepare(queries)),
+        asyncio.ensure_future(_prepare(queries, divider)),
         asyncio.ensure_future(metrics.requests.keep_flushing()),
     ]
     try:
@@ -118,6 +120,7 @@ async def serving(
         await server.shutdown(DRAIN_SECONDS)
         if scanner_lookup is not None:
             scanner_lookup.close()
+        divider.close()
         searches.close()
         queries.close()
 
@@ -166,13 +169,15 @@ async def _follow(queries: Queries, board: Board) -> None:
             refused = path
 
 
-async def _prepare(queries: Queries) -> None:
-    """Do what makes later answers faster, in portions that no request has to wait for."""
+async def _prepare(queries: Queries, divider: Searches) -> None:
+    """Let a thread do what makes later answers faster, so that no request has to wait for it."""
     while True:
         await asyncio.sleep(PREPARE_SECONDS)
         try:
-            while queries.prepare():
-                await asyncio.sleep(0)
+            while (wanted := queries.wanted) is not None:
+                path = queries.path
+                made = await divider.ask(path, methodcaller("divided", wanted))
+                queries.adopt(path, *made)
         except apsw.Error as error:
             LOG.warning("cannot read the index: %s", error)
 
