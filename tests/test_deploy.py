@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from mirror import Mirror
 from postgres import Cluster
 from prometheus_client.parser import text_string_to_metric_families
 from running import Serving
@@ -26,6 +27,9 @@ from waiting import until
 from deploy.worker import PostgresWorld
 from scanner.board import Board
 from scanner.config import Config, all_keys, load_config
+from scanner.pipeline import Pipeline
+from scanner.rows import Table
+from scanner.settings import DatabaseConfig
 from web import demoworld
 from web.app import ROUTES
 from web.commands import parser
@@ -217,6 +221,40 @@ def test_the_worker_fills_a_postgresql_and_goes_on_when_that_was_away(
     assert {id for id, _ in rows} == set(world.assets)
     assert claimed <= {id for id, feature in world.done if feature == "segment"}
     assert all(Path(path).exists() for _, path in rows if path)
+
+
+def role_scripts() -> dict[str, str]:
+    """What makes the role that can only read: the file, and the example in the README."""
+    readme = (HERE / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```sql\n(.*?)^```", readme, re.M | re.S)
+    return {"file": (DEPLOY / "postgres" / "sidecar-role.sql").read_text(encoding="utf-8"), "README": example}
+
+
+@pytest.mark.parametrize("script", role_scripts().values(), ids=role_scripts())
+def test_the_role_reads_all_that_is_used_and_can_write_nothing(
+    tmp_path: Path, postgres: str, script: str
+) -> None:
+    with contextlib.closing(PostgresWorld(tmp_path / "data", postgres)) as world:
+        demoworld.fill(world)
+    database = postgres.rpartition("/")[2]
+    with psycopg.connect(postgres, autocommit=True) as owner:
+        owner.execute(script.replace("DATABASE pipeline", f"DATABASE {database}").encode())
+        try:
+            url = postgres.replace("postgres@", "sidecar@")
+            with contextlib.closing(Pipeline(DatabaseConfig(url=url))) as pipeline:
+                read = Mirror()
+                read.poll(pipeline)
+            assert {*read.tables[Table.VIDEO_FRAMES], *read.tables[Table.PRODUCT_IMAGES]} == set(world.assets)
+            assert len(read.tables[Table.JOBS]) == 2
+            with psycopg.connect(url, autocommit=True) as role:
+                with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                    role.execute("DELETE FROM jobs")
+                role.execute("SET default_transaction_read_only = off")
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    role.execute("DELETE FROM jobs")
+        finally:
+            owner.execute("DROP OWNED BY sidecar")
+            owner.execute("DROP ROLE sidecar")
 
 
 # --- Kubernetes -------------------------------------------------------------------------------------
