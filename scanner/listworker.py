@@ -20,6 +20,8 @@ from scanner.listing import Gone, Lister, Listing, Unreadable
 
 LENGTH = struct.Struct("<I")
 SAME, LISTED, GONE, UNREADABLE = range(4)
+NICE = 5
+"""How far it stands back behind who answers: a listing can wait a little, and a request cannot."""
 _VERSION = 2  # of marshal: the last one in which equal values are equal bytes
 
 
@@ -109,6 +111,7 @@ def _answer(lister: Lister, directory: str, known: int) -> tuple[Any, ...]:
 def main() -> None:
     """List what is asked for until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICE)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     try:
         root, ignore = unpack(source)

@@ -181,6 +181,7 @@ def _stop_on_signals(service: Service) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # nor does a terminal stop who writes from the background
 
 
 def _stop_on_end_of_input(service: Service) -> None:

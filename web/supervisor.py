@@ -39,7 +39,8 @@ class Child:
 
     It is sent ``message`` through its standard input, which stays open: a child whose input ends knows that
     its parent has gone. ``fds`` are inherited. ``ended`` is called at each end that was not asked for. A
-    session of its own keeps the terminal's Ctrl-C, which is for the parent, from reaching it first.
+    group of its own keeps the terminal's Ctrl-C, which is for the parent, from reaching it first. Not a
+    session of its own: a scheduler that groups by session would not weigh what it starts against the parent.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Child:
                 stdin=asyncio.subprocess.PIPE,
                 env=child_environment(),
                 pass_fds=self._fds,
-                start_new_session=True,
+                process_group=0,
             )
         except OSError as error:  # no process or no memory to be had now
             return f"could not be started ({error.strerror or error})"
