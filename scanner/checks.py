@@ -328,11 +328,12 @@ def _digest(data: bytes) -> int:
 
 
 def _wrong_length(size: int, dim: int, dtype: np.dtype[Any]) -> Damaged:
-    for name in _FLOATS:
-        if size == dim * np.dtype(name).itemsize:
-            detail = f"embedding has {size} bytes: {dim} values are of {name}, not of {dtype.name}"
-            return Damaged(detail, _DTYPE, name)
     whole, rest = divmod(size, dtype.itemsize)
+    for name in _FLOATS:
+        if size == dim * np.dtype(name).itemsize:  # or as many others: the bytes cannot tell
+            others = "" if rest else f" or {whole} of {dtype.name}"
+            have = f"{size} bytes, {dim} values of {name}{others}"
+            return Damaged(f"embedding has {have}; {dim} of {dtype.name} are expected", _DTYPE, name)
     seen = f"{size} bytes" if rest else f"{whole}"
     have = seen if rest else f"{whole} values"
     detail = f"embedding has {have}, {dim} values of {dtype.name} are expected"

@@ -165,7 +165,7 @@ class Floods:
                 excused.add(outcome)
                 lines.append(
                     f"{n} of {total} {feature.wire} files fail by {KEYS[outcome]}, for example:"
-                    f" {self._example(outcome)}; is {KEYS[outcome]} as it should be?"
+                    f" {self._example(outcome)}; {_question(outcome)}"
                 )
         self.expectations = lines
         assets = self._index.assets
@@ -203,3 +203,10 @@ class Floods:
                 self._index.assets.mark((AssetType(type), id))
             last = rows[-1]
             yield
+
+
+def _question(outcome: Outcome) -> str:
+    """What to look at in the configuration; too many numbers can be numbers of another size as well."""
+    if outcome is Outcome.EMBEDDING_DTYPE:
+        return f"are {KEYS[outcome]} and {KEYS[Outcome.EMBEDDING_DIM]} as they should be?"
+    return f"is {KEYS[outcome]} as it should be?"

@@ -112,9 +112,10 @@ class Reporter:
                 f" raise it with sysctl {stats.limit_sysctl}={2 * max(stats.needed, stats.limit or 0)}"
             )
         if stats.reasons.get("EMFILE") or stats.reasons.get("ENFILE"):
+            enough = _raised(stats.instance_limit, 1024)
             lines.append(
                 f"no inotify instance to be had, {stats.polled} directories are polled; allowed are"
-                f" {stats.instance_limit}: raise it with sysctl {stats.instance_sysctl}=1024"
+                f" {stats.instance_limit}: raise it with sysctl {stats.instance_sysctl}={enough}"
             )
         if not stats.reader_alive and self._config.scan.watcher != "polling":
             lines.append("the watcher's reader has stopped: changes are found by polling")
@@ -214,6 +215,11 @@ class Reporter:
             return None
         moment = datetime.fromtimestamp(value // 1_000_000_000, UTC)
         return moment.astimezone(self._zone).isoformat(timespec="seconds")
+
+
+def _raised(allowed: int | None, enough: int) -> int:
+    """A limit that is enough and above what is allowed, which other programs may have used up."""
+    return max(enough, 2 * (allowed or 0))
 
 
 def _short(line: str) -> str:

@@ -306,6 +306,8 @@ def test_a_raw_embedding_of_another_length_names_the_key_by_which_it_fails(
     verdict = bench.embedding(b"\x3f" * size)
     assert verdict.status == Status.CORRUPT
     assert (verdict.expectation, verdict.observed) == (expectation, observed)
+    if not size % 4:
+        assert f"{size // 4} " in verdict.detail, "also where it may be another type: how many numbers it has"
 
 
 def test_an_array_of_another_length_names_dim(bench: Bench) -> None:

@@ -450,6 +450,17 @@ def test_an_expectation_that_most_files_fail_is_one_problem(site: Site) -> None:
         assert summary.product_images.embedding == 101
 
 
+def test_twice_as_many_bytes_name_the_length_and_the_type(site: Site) -> None:
+    for number in range(101):
+        file = site.write(f"products/p/{number}/emb.bin", bytes([number, 1, 1, 63]) * 1024)
+        site.product_image(f"{number}", emb_rgb=str(file))
+    with site.looked() as (inspection, queries):
+        assert published(queries) == []
+        (line,) = inspection.verifier.problems
+        assert "verify.embedding.dtype" in line
+        assert "verify.embedding.dim" in line
+
+
 def test_a_finding_goes_with_its_cause_and_waits_for_its_time(site: Site) -> None:
     """The same index goes on: what is mended is gone at once, what is new waits for the grace period."""
     path = str(site.root / "products/p/0/seg.png")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
 
 import pytest
 
+from scanner.records import Kind
 from web import cli
 from web.demoworld import World, make_world
 
@@ -124,11 +128,77 @@ def test_what_cannot_be_looked_at_is_two_and_never_clean(
     assert (gone.returncode, "database" in gone.stderr) == (2, True)
     os.rename(world.root / "frames", tmp_path / "away")
     root = verify(world)
-    assert (root.returncode, "frames" in root.stderr) == (2, True)
+    assert (root.returncode, "frames" in root.stderr) == (2, True), (root.stdout, root.stderr)
     empty = tmp_path / "empty"
     empty.mkdir()
     nothing = command(SIDECAR_DATA__ROOT=str(empty), SIDECAR_DATABASE__URL="")
     assert (nothing.returncode, "nothing was checked" in nothing.stderr) == (2, True)
+
+
+def test_no_finding_of_a_kind_is_not_clean_where_nothing_was_checked(
+    world: World, command: Command, tmp_path: Path
+) -> None:
+    """Rows whose images are all gone are findings; that none of them is another kind says nothing."""
+    shutil.rmtree(world.root / "frames")
+    (world.root / "frames").mkdir()
+    shutil.rmtree(world.root / "products")
+    (world.root / "products").mkdir()
+    gone = command("--kind", "missing")
+    assert (gone.returncode, "missing" in gone.stdout) == (1, True)
+    nothing = command("--kind", "corrupt,stale")
+    assert (nothing.returncode, "nothing was checked" in nothing.stderr) == (2, True)
+
+
+def test_what_is_corrupt_is_not_known_where_nothing_is_decoded(world: World, command: Command) -> None:
+    done = command("--kind", "corrupt", SIDECAR_VERIFY__CONTENT="false")
+    assert (done.returncode, "nothing was checked" in done.stderr) == (2, True)
+
+
+def test_the_table_counts_the_kinds_that_were_asked_for(world: World, command: Command) -> None:
+    break_one(world)
+    world.file(next(iter(world.assets.values())), "image").unlink()
+    every = command()
+    assert {kind for kind in Kind if f"\u2502 {kind} " in every.stdout} > {Kind.MISSING}
+    done = command("--kind", "missing")
+    assert {kind for kind in Kind if f"\u2502 {kind} " in done.stdout} == {Kind.MISSING}
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_is_and_the_output_stays_clean(world: World) -> None:
+    ours, theirs = os.openpty()
+    with open(ours, "rb", buffering=0) as terminal:
+        try:
+            process = start(world, theirs, "--format", "ndjson")
+        finally:
+            os.close(theirs)
+        with process:
+            shown = b"".join(iter(lambda: read(terminal), b""))
+            assert process.stdout is not None
+            assert process.stdout.read() == b""
+    assert process.returncode == 0
+    assert b"checking" in shown
+    assert "\u2501".encode() in shown, "a bar"
+    assert b"looked at" in shown
+
+
+def start(world: World, terminal: int, *arguments: str) -> subprocess.Popen[bytes]:
+    """The command with a terminal as its standard error."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "web.cli", "verify", *arguments],
+        env={**os.environ, **settings(world), "PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm"},
+        cwd=world.root.parent,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+    )
+
+
+def read(terminal: RawIOBase) -> bytes:
+    """What comes next; nothing once nobody has the terminal open any more."""
+    try:
+        return terminal.read(65536) or b""
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
 
 
 def test_it_says_so_where_it_decodes_nothing(world: World, command: Command) -> None:

@@ -34,13 +34,15 @@ _ORDER = Page(limit=_BATCH, offset=0, sort_by="asset_id", descending=False)
 class Outcome:
     """What a look has found, for one job or for everything.
 
-    ``reasons`` say why not everything could be told; ``depth`` how deep it looked.
+    ``reasons`` say why not everything could be told; ``depth`` how deep it looked; ``kinds`` are those that
+    were asked for, none for all.
     """
 
     report: Verification
     found: int
     reasons: list[str]
     depth: str
+    kinds: tuple[Kind, ...]
 
     @property
     def exit_code(self) -> int:
@@ -123,8 +125,9 @@ def _tell(
         outcome = Outcome(
             report,
             counted[1] if counted is not None else 0,
-            _reasons(config, inspection, report),
+            _reasons(config, inspection, report, kinds),
             _depth(config, report, inspection),
+            kinds,
         )
         found = queries.all_findings(wanted)
         shown = islice(found, options.limit)
@@ -136,7 +139,9 @@ def _tell(
         queries.close()
 
 
-def _reasons(config: Config, inspection: Inspection, report: Verification) -> list[str]:
+def _reasons(
+    config: Config, inspection: Inspection, report: Verification, kinds: tuple[Kind, ...]
+) -> list[str]:
     """Why the answer is not complete, one line each."""
     reasons = [*inspection.faults, *inspection.verifier.problems]
     unchecked = sum(report.unchecked.values()) + sum(report.pending.values())
@@ -147,9 +152,17 @@ def _reasons(config: Config, inspection: Inspection, report: Verification) -> li
     waiting = inspection.verifier.waiting
     if waiting:
         reasons.append(f"{waiting} findings could not be looked at a second time and are left out")
-    if not report.assets and not report.total:
+    if not report.assets and not _total(report, kinds):
         reasons.append(f"nothing was checked: no image was found below {config.data.root}")
+    if kinds == (Kind.CORRUPT,) and not config.verify.content:
+        reasons.append("nothing was checked: what is corrupt is only known of decoded files (verify.content)")
     return reasons
+
+
+def _total(report: Verification, kinds: tuple[Kind, ...]) -> int:
+    """How many findings there are of these kinds, or of all where none is named."""
+    wanted = (by for kind, by in report.findings.items() if not kinds or kind in kinds)
+    return sum(sum(by_feature.values()) for by_feature in wanted)
 
 
 def _why(inspection: Inspection) -> str:
@@ -212,7 +225,7 @@ def _json(config: Config, outcome: Outcome, found: Iterator[FindingItem]) -> Non
 def _table(config: Config, outcome: Outcome, found: Iterator[FindingItem]) -> None:
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, highlight=False)
     if outcome.found:
-        console.print(_counts(outcome.report))
+        console.print(_counts(outcome))
     payloads = Payloads(config.data.root, config.web.zone)
     for item in found:
         finding = payloads.finding(item)
@@ -223,10 +236,10 @@ def _table(config: Config, outcome: Outcome, found: Iterator[FindingItem]) -> No
     console.print(escape(f"{verdict}; {outcome.depth}"), soft_wrap=True)
 
 
-def _counts(report: Verification) -> Table:
+def _counts(outcome: Outcome) -> Table:
     table = Table("kind", *(feature.wire for feature in Feature))
-    for kind, by_feature in report.findings.items():
-        if any(by_feature.values()):
+    for kind, by_feature in outcome.report.findings.items():
+        if any(by_feature.values()) and (not outcome.kinds or kind in outcome.kinds):
             table.add_row(str(kind), *(str(by_feature.get(feature, 0)) for feature in Feature))
     return table
 
