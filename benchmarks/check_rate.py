@@ -1,9 +1,10 @@
-"""How many files a second one core judges, for each feature, alone and through the pool.
+"""How many files a second are judged, for each feature: by a call, and by pools of one process and more.
 
-    python -m benchmarks.check_rate [--files 2000] [--images 200] [--width 1280] [--height 720]
+    python -m benchmarks.check_rate [--files 2000] [--images 200] [--width 1280] [--height 720] [--workers 1 2]
 
-``check`` is the call itself, ``pool`` one process with everything around it; both on files that the page
-cache holds. Prints one line a feature.
+``check`` is the call itself; ``pool N`` are N processes (``verify.workers``) with everything around them, on
+files that the page cache holds, and ``x`` how many times the rate of the first pool that is. Prints one line
+a feature.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import selectors
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +98,7 @@ def direct(tasks: Sequence[Task]) -> float:
 
 
 def pooled(pool: CheckPool[None], tasks: Sequence[Task]) -> float:
-    """Files a second through a pool of one process that is running already."""
+    """Files a second through a pool whose processes are running already."""
     start = time.perf_counter()
     waiting = iter(tasks)
     done = 0
@@ -124,16 +126,24 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200, help="images and masks (default 200)")
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=720)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="sizes of pools (default 1 2)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, CheckPool[None](VERIFY) as pool:
+    with tempfile.TemporaryDirectory() as directory:
         kinds = make(Path(directory).resolve(), options)
-        pooled(pool, kinds["embedding (raw)"][:10])
-        print(
-            f"{'feature':18} {'check/s':>10} {'pool/s':>10}   ({options.width}x{options.height}, one process)"
-        )
-        for name, tasks in kinds.items():
-            direct(tasks[:5])
-            print(f"{name:18} {direct(tasks):10.0f} {pooled(pool, tasks):10.0f}", flush=True)
+        calls = {name: direct(tasks[:5]) and direct(tasks) for name, tasks in kinds.items()}
+        pools = [_through(workers, kinds) for workers in options.workers]
+    heads = "".join(f" {f'pool {workers}':>10} {'x':>5}" for workers in options.workers)
+    print(f"{'feature':18} {'check/s':>10}{heads}   ({options.width}x{options.height})")
+    for name, rate in calls.items():
+        rates = "".join(f" {pool[name]:10.0f} {pool[name] / pools[0][name]:5.2f}" for pool in pools)
+        print(f"{name:18} {rate:10.0f}{rates}", flush=True)
+
+
+def _through(workers: int, kinds: dict[str, list[Task]]) -> dict[str, float]:
+    """Files of each kind a second, through a pool of so many processes."""
+    with CheckPool[None](replace(VERIFY, workers=workers)) as pool:
+        pooled(pool, kinds["embedding (raw)"])  # every process has started
+        return {name: pooled(pool, tasks) for name, tasks in kinds.items()}
 
 
 if __name__ == "__main__":
