@@ -1,6 +1,7 @@
 """How many files a second are judged, for each feature: by a call, and by pools of one process and more.
 
-    python -m benchmarks.check_rate [--files 2000] [--images 200] [--width 1280] [--height 720] [--workers 1 2]
+    python -m benchmarks.check_rate [--files 2000] [--images 200] [--width 1280] [--height 720]
+        [--workers 1 2]
 
 ``check`` is the call itself; ``pool N`` are N processes (``verify.workers``) with everything around them, on
 files that the page cache holds, and ``x`` how many times the rate of the first pool that is. Prints one line

@@ -17,6 +17,7 @@ from running import Serving, send, state_of
 from waiting import until
 
 DIRECTORIES = 2011
+MANY_DIRECTORIES = 20101
 STOP_SECONDS = 3.0
 WRITER = """
 import os, sys
@@ -42,9 +43,26 @@ def indexed(server: Serving) -> dict[str, tuple[int, int, int]]:
     return {f"{path}/{name}": (inode, size, mtime) for path, name, inode, size, mtime in rows}
 
 
-def storm(server: Serving, first: int, last: int) -> subprocess.Popen[bytes]:
+def make_directories(base: Path, count: int) -> None:
+    """The directories that are there before a storm."""
+    for number in range(count):
+        (base / "data" / "frames" / f"v{number:05}").mkdir(parents=True)
+
+
+def all_watched(server: Serving, directories: int) -> dict[str, int]:
+    """What is said of the watcher once every directory is watched."""
+    watching: dict[str, int] = until(
+        lambda: about if (about := server.health()["watching"])["needed"] > directories else None, "all known"
+    )
+    if watching["polled"] and any("watch limit" in line for line in server.health()["problems"]):
+        pytest.skip("other programs have used up this machine's watches")
+    assert watching["watched"] > directories
+    return watching
+
+
+def storm(server: Serving, directories: int, first: int, last: int) -> subprocess.Popen[bytes]:
     """A process that writes these files into every directory, as fast as it can."""
-    arguments = [str(server.root), str(DIRECTORIES), str(first), str(last)]
+    arguments = [str(server.root), str(directories), str(first), str(last)]
     return subprocess.Popen([sys.executable, "-c", WRITER, *arguments])
 
 
@@ -55,7 +73,9 @@ def settled(server: Serving) -> None:
         held, truth = indexed(server), walk(server.root)
         return sorted(path for path in held.keys() | truth.keys() if held.get(path) != truth.get(path))
 
-    until(lambda: server.health()["pending"]["paths"] == 0 and not differences(), "the index equals a walk")
+    until(
+        lambda: server.health()["pending"]["paths"] == 0 and not differences(), "the index equals a walk", 60
+    )
 
 
 def reconciled(server: Serving) -> dict[str, int]:
@@ -68,30 +88,34 @@ def reconciled(server: Serving) -> dict[str, int]:
     return watching
 
 
+def storm_while_stopped(server: Serving, directories: int, first: int, last: int) -> None:
+    """A storm whose writer has ended before the scanner, stopped for three seconds at least, goes on."""
+    scanner = server.scanner()
+    send(scanner, signal.SIGSTOP)
+    stopped = time.monotonic()
+    try:
+        until(lambda: state_of(scanner) == "T", "stopped")
+        assert storm(server, directories, first, last).wait(60) == 0
+        until(lambda: time.monotonic() - stopped >= STOP_SECONDS, "stopped for 3 s")
+        assert server.get("/jobs").status == 200
+    finally:
+        send(scanner, signal.SIGCONT)
+
+
 def test_storms_over_watched_directories_also_with_the_scanner_stopped_lose_nothing(tmp_path: Path) -> None:
     """2,011 directories: first a storm that can be followed, then one in which events are dropped."""
-    for number in range(DIRECTORIES):
-        (tmp_path / "data" / "frames" / f"v{number:05}").mkdir(parents=True)
+    make_directories(tmp_path, DIRECTORIES)
     with Serving(tmp_path, {"SIDECAR_SCAN__RESCAN_SECONDS": 1.5}) as server:
         server.ready()
-        assert storm(server, 0, 1).wait(60) == 0
+        all_watched(server, DIRECTORIES)
+        assert storm(server, DIRECTORIES, 0, 1).wait(60) == 0
         settled(server)
         watching = reconciled(server)
         assert watching["watched"] > DIRECTORIES
         if not watching["overflows"]:  # on a busy machine the reader may not get a turn in time
             assert watching["missed"] == 0
 
-        scanner = server.scanner()
-        send(scanner, signal.SIGSTOP)
-        stopped = time.monotonic()
-        until(lambda: state_of(scanner) == "T", "stopped")
-        writer = storm(server, 1, 5)
-        try:
-            writer.wait(60)
-            until(lambda: time.monotonic() - stopped >= STOP_SECONDS, "stopped for 3 s")
-            assert server.get("/jobs").status == 200
-        finally:
-            send(scanner, signal.SIGCONT)
+        storm_while_stopped(server, DIRECTORIES, 1, 5)
         until(lambda: server.health()["watching"]["overflows"] > watching["overflows"], "an overflow")
         settled(server)
         assert server.health()["watching"]["last_overflow_at"] is not None
@@ -100,3 +124,22 @@ def test_storms_over_watched_directories_also_with_the_scanner_stopped_lose_noth
         (server.root / "frames" / "v02010" / "000009.jpg").write_bytes(b"still watched")
         settled(server)
         assert os.stat(server.root / "frames" / "v02010" / "000009.jpg").st_size == 13
+
+
+def test_twenty_thousand_watched_directories_and_a_stopped_scanner_end_in_no_livelock(tmp_path: Path) -> None:
+    """To take so many watches down and up again would fill the queue anew, for ever."""
+    make_directories(tmp_path, MANY_DIRECTORIES)
+    with Serving(tmp_path) as server:  # full passes are too far away to help
+        server.ready()
+        watching = all_watched(server, MANY_DIRECTORIES)
+        storm_while_stopped(server, MANY_DIRECTORIES, 0, 1)
+        until(lambda: server.health()["watching"]["overflows"] > watching["overflows"], "an overflow")
+        settled(server)
+        assert len(indexed(server)) == MANY_DIRECTORIES
+        after = server.health()["watching"]
+        assert after["watched"] == watching["watched"]
+        last = server.root / "frames" / f"v{MANY_DIRECTORIES - 1:05}" / "000009.jpg"
+        last.write_bytes(b"still watched")
+        settled(server)
+        assert server.health()["watching"]["overflows"] == after["overflows"]
+        assert server.health()["watching"]["missed"] == 0
