@@ -14,6 +14,7 @@ class Oddities:
     """Lines about the schema, and values that made no sense, counted with an example each."""
 
     def __init__(self) -> None:
+        self.lacking: tuple[str, ...] = ()  # the notices about tables that cannot be done without
         self._schema: tuple[str, ...] = ()
         self._values: dict[tuple[Table, str, str], tuple[int, str]] = {}
         self._said: set[object] = set()
@@ -24,9 +25,10 @@ class Oddities:
         values = (_line(key, *found) for key, found in sorted(self._values.items()))
         return (*self._schema, *values)
 
-    def schema(self, problems: Iterable[str], remarks: Iterable[str]) -> None:
-        """What the tables lack: problems are notices, remarks only lines in the log."""
-        self._schema = tuple(problems)
+    def schema(self, lacking: Iterable[str], problems: Iterable[str], remarks: Iterable[str]) -> None:
+        """Lacking tables, and what the others lack: remarks are no notices, only lines in the log."""
+        self.lacking = tuple(lacking)
+        self._schema = (*self.lacking, *problems)
         for line in self._schema:
             self._say(logging.WARNING, line, line)
         for line in remarks:

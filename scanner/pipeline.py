@@ -59,6 +59,11 @@ class Pipeline:
         """What reading found odd, one line each; from any thread."""
         return self._reader.oddities.notices
 
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Those of the notices that say which tables are not there or cannot be used."""
+        return self._reader.oddities.lacking
+
     def unchanged(self) -> bool:
         """True where nothing can have changed since the last poll that ended well; costs next to nothing.
 
@@ -134,6 +139,7 @@ class Pipeline:
     def _plans(self, found: Mapping[str, dict[str, Any]], *, sound: bool) -> dict[Table, TablePlan]:
         dynamic = self._url.get_backend_name() == "sqlite"
         plans: dict[Table, TablePlan] = {}
+        lacking: list[str] = []
         problems: list[str] = []
         remarks: list[str] = []
         memberships = _unusable(Table.JOB_VIDEOS, self._specs[Table.JOB_VIDEOS], found) is None
@@ -146,11 +152,13 @@ class Pipeline:
                 plans[table] = plan_table(table, spec, columns, self._clock, dynamic=dynamic, sound=sound)
                 for line, needed in _lacks(plans[table], columns):
                     (problems if needed else remarks).append(line)
-            elif columns or spec.needed:
+            elif spec.needed:
+                lacking.append(unusable)
+            elif columns:
                 problems.append(unusable)
         if not found:
-            problems = ["the database has none of the tables: " + ", ".join(Table)]
-        self._reader.oddities.schema(problems, remarks)
+            lacking = ["the database has none of the tables: " + ", ".join(Table)]
+        self._reader.oddities.schema(lacking, problems, remarks)
         return plans
 
     def _plans_for_lookup(self) -> Mapping[Table, TablePlan]:

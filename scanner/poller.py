@@ -32,13 +32,17 @@ Sink = Callable[[SinkItem], None]
 
 @dataclass(frozen=True, slots=True)
 class PollerStatus:
-    """How polling goes; ``error`` is one line without a password, ``last_sync_us`` the last good poll."""
+    """How polling goes; ``error`` is one line without a password, ``last_sync_us`` the last good poll.
+
+    ``lacking`` are those of the ``notices`` that say which tables are not there.
+    """
 
     configured: bool = True
     reachable: bool = False
     last_sync_us: int | None = None
     error: str | None = None
     notices: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
     first_sync_done: bool = False
 
 
@@ -71,7 +75,7 @@ class Poller(threading.Thread):
 
     def status(self) -> PollerStatus:
         """What is known now."""
-        return replace(self._status, notices=self._pipeline.notices)
+        return replace(self._status, notices=self._pipeline.notices, lacking=self._pipeline.lacking)
 
     def wake(self) -> None:
         """Poll now rather than when it is due."""

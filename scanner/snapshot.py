@@ -50,14 +50,18 @@ class Reporter:
             lines.append(f"cannot read {len(worker.unreadable)} directories or files in all")
         if worker.full is not None:
             lines.append(self._full_line())
-        if database is not None and not database.reachable and database.error is not None:
-            lines.append(f"database: {database.error}")
+        if database is not None:
+            if not database.reachable and database.error is not None:
+                lines.append(f"database: {database.error}")
+            lines.extend(f"database: {line}" for line in database.lacking)
         return [_short(line) for line in lines]
 
     def remarks(self, database: PollerStatus | None) -> list[str]:
         """Further problems: answers are right, but something is probably not as it was meant."""
         worker = self._worker
-        lines = list(database.notices) if database is not None else []
+        lines: list[str] = []
+        if database is not None:
+            lines.extend(line for line in database.notices if line not in database.lacking)
         lines.extend(self._shared())
         unmatched, files = worker.index.unmatched, worker.index.files
         if unmatched >= MANY or unmatched > files / 2:

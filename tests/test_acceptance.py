@@ -681,6 +681,35 @@ def test_a_postgresql_that_is_down_at_start_keeps_no_file_from_being_indexed(
     assert PASSWORD not in server.log
 
 
+@pytest.mark.parametrize(
+    ("missing", "named"), [("everything", "none of the tables"), ("videos", "no table videos")]
+)
+def test_a_database_without_its_tables_is_degraded_until_they_come(
+    tmp_path: Path, missing: str, named: str
+) -> None:
+    """As at the start of a pipeline that has yet to create them; the disk is served meanwhile."""
+    path = tmp_path / "pipeline.db"
+    make_database(path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        tables = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
+        gone = list(tables) if missing == "everything" else [missing]
+        for table in gone:
+            database.execute(f'DROP TABLE "{table}"')
+        put(tmp_path / "data", "frames/v/1.jpg")
+        environment = {"SIDECAR_DATABASE__URL": f"sqlite:///{path}", "SIDECAR_DATABASE__POLL_SECONDS": "0.2"}
+        with Serving(tmp_path, environment) as server:
+            server.ready()
+            health = server.health()
+            assert health["status"] == "degraded"
+            assert any(line.startswith("database: ") and named in line for line in health["problems"])
+            assert server.get("/jobs").headers["x-index-state"] == "degraded"
+            assert server.get("/features/video-frames/v_frame_1").status == 200
+            for table in gone:
+                database.execute(tables[table])
+            until(lambda: server.health()["status"] == "ok", "the tables are found")
+            assert server.get("/jobs").headers["x-index-state"] == "complete"
+
+
 def not_yet(server: Serving) -> None:
     """What may be in the database is not denied."""
     for target in ("/readyz", "/status/a", "/jobs/a/videos", "/features/video-frames/nope"):
