@@ -8,6 +8,7 @@ from scanner.board import Board, Reading, State
 from web.supervisor import SILENT_SECONDS
 
 _PRIVATE = ("file", "counts")
+FIRST_SECONDS = 10.0  # the first scanner has modules to load before it beats: it starts, it is not silent
 EMPTY: dict[str, Any] = {  # before the scanner has said anything
     "problems": [],
     "index": {"files": 0, "assets": 0, "version": 0},
@@ -46,7 +47,7 @@ class Health:
     def state(self) -> State:
         """The value of ``X-Index-State``; without a scanner that beats, answers may be old."""
         reading = self._board.read()
-        return "degraded" if _absence(reading) else reading.state
+        return "degraded" if self._absence(reading) else reading.state
 
     def ready(self) -> bool:
         """Whether the first full scan, and the first read of the database, were done."""
@@ -56,7 +57,7 @@ class Health:
         """The body of ``/healthz``."""
         reading = self._board.read()
         body = self._published()
-        absence = _absence(reading)
+        absence = self._absence(reading)
         degraded = bool(body.pop("degraded", False)) or absence is not None
         problems = [absence, *body["problems"]] if absence else body["problems"]
         status = "degraded" if degraded else "ok" if reading.ready else "starting"
@@ -76,14 +77,16 @@ class Health:
             return {**EMPTY, "database": {**EMPTY["database"], "configured": self._configured}}
         return {key: value for key, value in published.items() if key not in _PRIVATE}
 
+    def _absence(self, reading: Reading) -> str | None:
+        """The problem of a scanner that is not heard, or None."""
+        if reading.ended:
+            return "the scanner has ended and is started again: answers may be old"
+        if reading.beat_age > SILENT_SECONDS and reading.beat_age > self._patience():
+            return f"the scanner has been silent for {reading.beat_age:.0f} s: answers may be old"
+        return None
 
-def _absence(reading: Reading) -> str | None:
-    """The problem of a scanner that is not heard, or None."""
-    if reading.ended:
-        return "the scanner has ended and is started again: answers may be old"
-    if reading.beat_age > SILENT_SECONDS:
-        return f"the scanner has been silent for {reading.beat_age:.0f} s: answers may be old"
-    return None
+    def _patience(self) -> float:
+        return FIRST_SECONDS if self._board.snapshot() is None else SILENT_SECONDS
 
 
 def _paths(reading: Reading) -> int:
