@@ -29,6 +29,7 @@ from scanner.ranks import Ranks
 from scanner.records import ARTIFACTS, AssetItem, AssetType, Feature, GalleryItem, Kind, Page, PictureItem
 from scanner.resolve import CORRUPT_SHIFT, HAS
 from scanner.stretches import Stretch, rows_of
+from scanner.textsearch import id_term
 
 LOG = logging.getLogger(__name__)
 Item = TypeVar("Item", bound=PictureItem)
@@ -56,8 +57,6 @@ _CORRUPT = tuple(
     (HAS[feature] << CORRUPT_SHIFT, path)
     for feature, path in zip(ARTIFACTS, ("segment_path", "embedding_path", "keypoints_path"), strict=True)
 )
-# ASCII needs no Unicode to be folded, and is what ids are made of.
-_ID_KEY = "CASE WHEN octet_length(id)=length(id) THEN lower(id) ELSE search_key(id) END"
 
 
 def listed_scopes(db: Any, job: str, type: AssetType) -> list[int]:
@@ -130,10 +129,11 @@ def _add_text(filters: Filter, source: Source, key: str) -> None:
         among, value = "scope IN (SELECT value FROM json_each(?))", json.dumps(list(source.scopes))
     else:
         among, value = "id=?", source.owner
+    named, pattern = id_term(key)
     filters.add(
-        f"instr({_ID_KEY}, ?) OR asset IN (SELECT a.asset FROM assets a WHERE a.type={type} AND a.listed"
+        f"{named} OR asset IN (SELECT a.asset FROM assets a WHERE a.type={type} AND a.listed"
         f" AND a.owner IN (SELECT id FROM owners WHERE type={type} AND {among} AND instr(title_key, ?)))",
-        key,
+        *pattern,
         value,
         key,
     )

@@ -6,7 +6,6 @@ names a job, video or asset which is not known is answered with None.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,7 +37,7 @@ from scanner.findingqueries import FindingReader
 from scanner.jobqueries import JobReader
 from scanner.layout import Layout
 from scanner.owners import search_key
-from scanner.querysql import Filter, Source, order_of, prepare
+from scanner.querysql import Order, Source, order_of, prepare
 from scanner.ranks import Division, Rank, Ranks
 from scanner.records import (
     AssetItem,
@@ -55,6 +54,7 @@ from scanner.records import (
     Verification,
     VideoItem,
 )
+from scanner.textsearch import Matches, Search, TextSearch
 from scanner.videolists import VideoFilter
 from scanner.videoqueries import VideoReader
 
@@ -97,7 +97,7 @@ class Queries:
         self._seq = 0
         self._logged = False
         self._known: dict[Hashable, Any] = {}
-        self._found: dict[Hashable, array[int]] = {}
+        self._found: dict[Hashable, Matches] = {}
 
     def follow(self, path: str) -> None:
         """Read from this file from now on; nothing changes where it cannot be opened."""
@@ -204,7 +204,7 @@ class Queries:
             if q is None:
                 return self._of_job(job_id, AssetType.PRODUCT_IMAGE, product_id, None, page, TITLED_PICTURES)
             source = self._narrowed(job_id, AssetType.PRODUCT_IMAGE, product_id)
-            return self._search(source, search_filter(source, q), page, TITLED_PICTURES)
+            return self._search(Search(source, q), page, TITLED_PICTURES)
 
     def product_images(self, job_id: str, has: str | None, page: Page) -> Assets | None:
         """A page of product images with their artifacts."""
@@ -242,8 +242,7 @@ class Queries:
                 found, total = self._of_job(job_id, type, owner_id, has, page, TITLED_ASSETS)
             else:
                 source = self._narrowed(job_id, type, owner_id)
-                filters = search_filter(source, q, has, kinds)
-                found, total = self._search(source, filters, page, TITLED_ASSETS)
+                found, total = self._search(Search(source, q, has, kinds), page, TITLED_ASSETS)
             return with_findings(self._db, type, found), total
 
     def record(self, type: AssetType, asset_id: str) -> AssetRecord | None:
@@ -354,21 +353,28 @@ class Queries:
             return counted(self._db, source, has)
         return count(self._db, source, has_filter(has))
 
-    def _search(
-        self, source: Source, filters: Filter, page: Page, view: View[Item]
-    ) -> tuple[list[Item], int]:
-        """A page of the assets that match, of which all are found at once and remembered."""
-        order = order_of(page.sort_by, page.descending)
-        key = (source.type, source.scopes, source.owner, *filters.terms, *filters.values, order)
-        numbers = self._found.get(key)
-        if numbers is None:
-            numbers = matching(self._db, source, order, filters)
-            held = sum(map(len, self._found.values()))
-            if len(self._found) >= _SEARCHES or held + len(numbers) > _MATCHES:
+    def _search(self, search: Search, page: Page, view: View[Item]) -> tuple[list[Item], int]:
+        """A page of what matches, of which the first are remembered, and all once more are asked for."""
+        order, end = order_of(page.sort_by, page.descending), page.offset + page.limit
+        key = (search, order)
+        found = self._found.get(key)
+        if found is None or not found.reach(end):
+            found = self._matches(search, order, end, again=found is not None)
+            held = sum(len(matches.numbers) for matches in self._found.values())
+            if len(self._found) >= _SEARCHES or held + len(found.numbers) > _MATCHES:
                 self._found.clear()
-            self._found[key] = numbers
-        part = numbers[page.offset : page.offset + page.limit]
-        return items(self._db, part.tolist(), view), len(numbers)
+            self._found[key] = found
+        part = found.numbers[page.offset : end]
+        return items(self._db, part.tolist(), view), found.total
+
+    def _matches(self, search: Search, order: Order, end: int, *, again: bool) -> Matches:
+        source, q, has, kinds = search
+        if q is not None and has is None and not kinds and source.owner is None and not again:
+            found = TextSearch(self._db, source, search_key(q)).first(order)
+            if found.reach(end):
+                return found
+        numbers = matching(self._db, source, order, search_filter(source, q, has, kinds))
+        return Matches(len(numbers), numbers)
 
 
 def _sorted_jobs(jobs: list[JobStatus], page: Page) -> list[JobStatus]:

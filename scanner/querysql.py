@@ -232,9 +232,13 @@ def array_sql(source: Source, part: Part, filters: Filter) -> Branch:
     """The statement for the numbers of all that match in a part of a list, in order, as one JSON array."""
     condition, values = source.whole()
     where = f"{condition} AND {part.condition}{filters.sql()}"
-    order = _order(part, [term.column for term in part.terms])
-    select = f"SELECT asset FROM assets WHERE {where} ORDER BY {order}"
+    select = f"SELECT asset FROM assets WHERE {where} ORDER BY {order_sql(part)}"
     return f"SELECT json_group_array(asset) FROM ({select})", [*values, *filters.values]
+
+
+def order_sql(part: Part) -> str:
+    """What comes behind ``ORDER BY`` for a part of a list."""
+    return _order(part, [term.column for term in part.terms])
 
 
 def _order(part: Part, names: Sequence[str]) -> str:

@@ -58,7 +58,7 @@ CREATE INDEX assets_owner ON assets(type, owner, id, has, listed) WHERE listed;
 CREATE INDEX assets_ts ON assets(owner, ts IS NULL, ts, id, has, listed, type) WHERE listed AND type = 1;
 CREATE INDEX assets_moment ON assets(scope, ts IS NULL, ts, id, has, listed, type)
     WHERE listed AND type = 1;
-CREATE INDEX assets_image ON assets(scope, image_updated DESC, id, has, listed, type)
+CREATE INDEX assets_image ON assets(scope, image_updated DESC, id, has, owner, listed, type)
     WHERE listed AND type = 0;
 -- Which assets look for a path: the hash of the key that their pattern gives.
 CREATE TABLE expected(hash INTEGER NOT NULL, asset INTEGER NOT NULL, PRIMARY KEY(hash, asset)) WITHOUT ROWID;
