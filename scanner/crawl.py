@@ -6,11 +6,11 @@ process, and what comes back is older than what anybody has looked at in the mea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
-from scanner.families import Families
 from scanner.listing import Lister
-from scanner.listpool import BATCH, ListingPool, Seen
+from scanner.listpool import BATCH, ListingPool, Seen, Wanted
+from scanner.watch import DirectoryWatcher
 from scanner.worklist import Task, Worklist
 
 MANY = 100
@@ -23,21 +23,25 @@ Known = tuple[str, int, int, int]
 
 class Crawl:
     """What waits to be listed. ``prepare`` is called just before a directory is sent, with whether the
-    index knows it: it watches the directory, and returns the task, or None where it may not be listed or
-    is listed otherwise."""
+    index knows it: it watches the directory or leaves that to the process, and returns what is wanted, or
+    None where the directory may not be listed or is listed otherwise."""
 
-    def __init__(self, lister: Lister, prepare: Callable[[Task, bool], Task | None]) -> None:
+    def __init__(
+        self, lister: Lister, watcher: DirectoryWatcher, prepare: Callable[[Task, bool], Wanted | None]
+    ) -> None:
         self._prepare = prepare
+        self._watcher = watcher
         self._list = Worklist()
         self._known: Iterator[list[Known]] = iter(())
         self._portion: list[Known] = []
         self._about: dict[str, tuple[int, int]] = {}
-        self._families = Families()
-        self.process = ListingPool(lister, PROCESSES)
+        self._told_below: dict[str, set[str]] = {}
+        self._again: list[str] = []
+        self.process = ListingPool(lister, watcher, PROCESSES)
 
     def __len__(self) -> int:
         """How many directories are known to have to be listed, or are on their way."""
-        return len(self._list) + len(self._portion) + len(self.process) + len(self._families)
+        return len(self._list) + len(self._portion) + len(self.process)
 
     def push(self, task: Task, *, last: bool = False) -> None:
         """List a directory, next or with ``last`` after all others."""
@@ -79,93 +83,86 @@ class Crawl:
                 return
             self.process.send(batch)
 
-    def receive(self, seconds: float, is_known: Callable[[str], bool]) -> list[Seen]:
+    def receive(self, seconds: float) -> list[Seen]:
         """What can go into the index now, in that order; waits at most so long for it."""
-        ready: list[Seen] = []
-        for seen in self.process.receive(seconds):
-            released, folders = self._families.arrived(seen, known=is_known(seen.look.directory))
-            ready += released
-            for folder in folders:
-                self._list.push(folder)
+        arrived = self.process.receive(seconds)
+        for seen in arrived:
+            self._again += seen.again
+            self._again += self._told_below.pop(seen.look.directory, ())
+            overtaken = (look.directory for look in seen.folders if self.process.overtake(look.directory))
+            self._again += overtaken
         for task in self.process.lost():
             self._list.push(task)
-        if not len(self.process) and not len(self._list):
-            ready += self.give_up_waiting()
-        return ready
+        self._expect_no_more()
+        return arrived
 
     def known(self, directory: str) -> tuple[int, int] | None:
         """The mtime_ns and the inode with which a directory of the index was sent off, once."""
         return self._about.pop(directory, None)
 
-    def give_up_waiting(self) -> list[Seen]:
-        """All that has been listed and waits for others."""
-        return [seen for family in self._families.release() for seen in family]
-
     def overtake(self, task: Task) -> Task | None:
         """Somebody looks at the directory now. If it was on its way, returns the task that now has to be
         done in its place: all of it has to be looked at."""
+        self._told_below.pop(task.directory, None)
         flying = self.process.overtake(task.directory)
-        waiting = self._families.overtake(task.directory)
-        if flying is None and waiting is None:
-            return None
-        if flying is not None:
-            self._relist(self._families.without(task.directory))
-        return task.joined(flying or task).joined(waiting or task)
+        return None if flying is None else task.joined(flying)
 
     def expects(self, parent: str, directory: str) -> bool:
-        """An event has told of a directory whose parent is not in the index yet; True if both are on their
-        way, so that there is nothing more to do about it."""
-        return parent in self.process or self._families.remember(directory)
+        """An event has told of a directory whose parent is not in the index yet; True if that is on its
+        way: it may bring the directory with it as it was before the event."""
+        if parent not in self.process:
+            return False
+        self._told_below.setdefault(parent, set()).add(directory)
+        return True
 
     def push_again(self) -> None:
-        """What :meth:`receive` gave is in the index: list again what events have told of meanwhile."""
-        for directory in self._families.take_again():
+        """What :meth:`receive` gave is in the index: list again what may have changed meanwhile."""
+        again, self._again = self._again, []
+        for directory in again:
             self._list.push(Task(directory, recursive=True))
 
     def forget(self, directory: str) -> None:
         """The directory is gone, and everything below it."""
-        self._families.drop_below(directory)
         for path in self.process.overtake_below(directory):
-            self._relist(self._families.without(path))
+            self._told_below.pop(path, None)
 
     def close(self) -> None:
         """End the process."""
         self.process.close()
+        self._told_below.clear()
+        self._expect_no_more()
 
-    def _relist(self, released: Iterable[Seen]) -> None:
-        """List again what waited in vain, and do not let it wait again: all below is new and follows."""
-        self._restore(seen.task._replace(recursive=False) for seen in released)
+    def _expect_no_more(self) -> None:
+        if not self.process.unanswered:
+            self._watcher.expect(more=False)
 
-    def _batch(self) -> list[tuple[Task, int]]:
-        batch: list[tuple[Task, int]] = []
+    def _batch(self) -> list[Wanted]:
+        batch: list[Wanted] = []
+        weight = 0
         try:
-            while len(batch) < BATCH and (wanted := self._next()) is not None:
+            while weight < BATCH and (wanted := self._next()) is not None:
                 batch.append(wanted)
+                weight += wanted.weight
         except BaseException:
-            self._restore(task for task, _ in batch)
+            for wanted in batch:
+                self._list.push(wanted.task)
             raise
         return batch
 
-    def _restore(self, tasks: Iterable[Task]) -> None:
-        for task in tasks:
-            self._list.push(task)
-
-    def _next(self) -> tuple[Task, int] | None:
+    def _next(self) -> Wanted | None:
         while len(self._list):
-            task = self._list.pop()
-            ready = self._prepared(task, known=False)
-            if ready is not None:
-                return ready, 0
-            self._relist(self._families.without(task.directory))
+            wanted = self._prepared(self._list.pop(), known=False)
+            if wanted is not None:
+                return wanted
         while (known := self._next_known()) is not None:
             directory, mtime_ns, inode, fingerprint = known
-            ready = self._prepared(Task(directory, told=False), known=True)
-            if ready is not None:
+            wanted = self._prepared(Task(directory, told=False), known=True)
+            if wanted is not None:
                 self._about[directory] = (mtime_ns, inode)
-                return ready, fingerprint
+                return wanted._replace(fingerprint=fingerprint)
         return None
 
-    def _prepared(self, task: Task, *, known: bool) -> Task | None:
+    def _prepared(self, task: Task, *, known: bool) -> Wanted | None:
         try:
             return self._prepare(task, known)
         except BaseException:

@@ -21,6 +21,7 @@ from scanner import inotify
 from scanner.dirty import DirtySet
 from scanner.inotify import Batch, Instance, Special
 from scanner.registry import Registry
+from scanner.unclaimed import Unclaimed
 
 LOG = logging.getLogger(__name__)
 
@@ -33,14 +34,16 @@ _MOVED = inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO
 class Interpreter:
     """Turns events into dirty directories, by the map of the registry.
 
-    ``lock`` guards the registry: whoever adds a watch holds it until the watch is in the map, so that no
-    event of a new watch is met before its path is known.
+    ``lock`` guards the registry and what is unclaimed: whoever adds a watch holds it until the watch is in
+    the map, so that no event of a new watch is met before its path is known. What another process watches
+    comes into the map later, and what is told of it until then is kept.
     """
 
     def __init__(self, dirty: DirtySet, registry: Registry, lock: threading.RLock) -> None:
         self._dirty = dirty
         self._registry = registry
         self._lock = lock
+        self.unclaimed = Unclaimed()
         self.overflows = 0
         self.last_overflow_us: int | None = None
 
@@ -48,10 +51,26 @@ class Interpreter:
         """Mark what a batch of events is about."""
         with self._lock:
             for wd, names in batch.names.items():
-                for directory in self._registry.paths(wd):
+                directories = self._registry.paths(wd)
+                for directory in directories:
                     self._names(directory, names)
+                if not directories:
+                    self.unclaimed.names(wd, names)
             for special in batch.specials:
                 self._special(special)
+
+    def claimed(self, wd: int) -> None:
+        """A watch that another process has put is in the map now: mark what was told of it before."""
+        with self._lock:
+            batch = self.unclaimed.take(wd)
+            if batch is not None:
+                self.handle(batch)
+
+    def lost(self) -> None:
+        """Events were read and not followed, for a fault: anything may have changed."""
+        with self._lock:
+            self.unclaimed.lose()
+        self._dirty.mark_all()
 
     def _names(self, directory: str, names: dict[bytes, int]) -> None:
         looks: dict[str, bool | None] = {}
@@ -63,13 +82,16 @@ class Interpreter:
         self._dirty.mark_names(directory, looks)
 
     def _special(self, event: Special) -> None:
+        directories = self._registry.paths(event.wd)
         if event.mask & inotify.IN_Q_OVERFLOW:
             self._overflow()
+        elif not directories:
+            self.unclaimed.special(event)
         elif event.mask & inotify.IN_IGNORED:
             for directory in self._registry.ignored(event.wd):
                 self._uprooted(directory)
         else:
-            for directory in self._registry.paths(event.wd):
+            for directory in directories:
                 if event.name:
                     self._child(directory, event)
                 elif event.mask & _WHEREABOUTS:
@@ -81,6 +103,7 @@ class Interpreter:
         """The kernel has dropped events. The watches are as good as before and stay."""
         self.overflows += 1
         self.last_overflow_us = time.time_ns() // 1000
+        self.unclaimed.lose()
         self._dirty.mark_all()
         LOG.warning("the inotify queue overflowed (%d so far): looking at everything again", self.overflows)
 

@@ -143,6 +143,11 @@ def _checked(result: int, path: str | None = None) -> int:
     return result
 
 
+def watch_mask(*, follow: bool) -> int:
+    """With what a directory is watched; ``follow``: also if it is a symlink to one."""
+    return WATCH_MASK if follow else WATCH_MASK | IN_DONT_FOLLOW
+
+
 class Special(NamedTuple):
     """An event that concerns a directory as such; ``name`` is empty where it is the watched one."""
 
@@ -236,8 +241,7 @@ class Instance:
 
     def add(self, path: str, *, follow: bool) -> int:
         """Watch a directory and return the watch descriptor; raises OSError."""
-        mask = WATCH_MASK if follow else WATCH_MASK | IN_DONT_FOLLOW
-        return self.kernel.add_watch(self.fd, path, mask)
+        return self.kernel.add_watch(self.fd, path, watch_mask(follow=follow))
 
     def remove(self, wd: int) -> None:
         """Remove a watch; one that the kernel has already removed with its directory is no error."""

@@ -23,6 +23,9 @@ GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 """What says that a file is not there. A name that is too long is one that no file here can have: only a
 claim brings it about, never a file that was seen."""
 
+LARGE = 5000
+"""From how many entries on a directory is more than should be looked at in one step."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:

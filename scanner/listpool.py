@@ -8,19 +8,23 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from scanner.listing import Gone, Lister, Listing, Look, Unreadable
-from scanner.listworker import GONE, LISTED, SAME, Frames, pack
+from scanner.listworker import FAMILY, GONE, LISTED, SAME, WATCH, Answer, Frames, pack
 from scanner.records import Entry
+from scanner.watch import DirectoryWatcher
+from scanner.watchstats import Shared
 from scanner.worklist import Task
 
 LOG = logging.getLogger(__name__)
 
 BATCH = 256
 """How many directories make a request: enough to be worth a message."""
+FAMILY_WEIGHT = 16
+"""As how many directories one counts that is listed together with its folders."""
 IN_FLIGHT = 4 * BATCH
 IN_FLIGHT_BYTES = 48 * 1024
 """Enough that the process never waits for a request, so little that answers are not old when they come."""
@@ -38,11 +42,43 @@ class Same:
     mtime_ns: int
 
 
+class Wanted(NamedTuple):
+    """A directory to list: its known fingerprint (0: none), and how: ``WATCH``, ``FAMILY``."""
+
+    task: Task
+    fingerprint: int = 0
+    how: int = 0
+
+    @property
+    def weight(self) -> int:
+        """About how much there is to do, one directory being 1."""
+        return FAMILY_WEIGHT if self.how & FAMILY else 1
+
+
 class Seen(NamedTuple):
-    """What a directory was seen to hold, and what it was asked for."""
+    """What a directory was seen to hold, what it was asked for, and what its folders hold, if asked.
+
+    ``again`` are those of them that have to be listed once more: what befell them since was not told.
+    """
 
     look: Look | Same
     task: Task
+    folders: tuple[Look, ...] = ()
+    again: tuple[str, ...] = ()
+
+    def each(self) -> list[tuple[Look | Same, Task]]:
+        """The directory and its folders, each with what it was asked for."""
+        task = self.task
+        of_folders = ((look, task._replace(directory=look.directory)) for look in self.folders)
+        return [(self.look, task), *of_folders]
+
+
+class _Request(NamedTuple):
+    """One that has not been answered: its bytes, how much there is to do, as of when it watches."""
+
+    length: int
+    weight: int
+    asked: Shared | None
 
 
 class ListingProcess:
@@ -52,26 +88,44 @@ class ListingProcess:
     A directory that is looked at otherwise while it is on its way is *overtaken*: what arrives is older
     than what is known, and is left out. Neither end waits for the other: what the pipe does not take is
     sent by the next :meth:`receive`.
+
+    The process watches for ``watcher`` what is to be watched: whatever comes of an answer, its watches are
+    entered or removed.
     """
 
-    def __init__(self, lister: Lister) -> None:
+    def __init__(self, lister: Lister, watcher: DirectoryWatcher) -> None:
         self._lister = lister
+        self._watcher = watcher
+        self._shared: Shared | None = None  # as of the start of the process
         self._process: subprocess.Popen[bytes] | None = None
         self._number = 0
         self._flying: dict[str, tuple[int, Task]] = {}
-        self._requests: dict[int, int] = {}  # the bytes of what has not been answered
+        self._requests: dict[int, _Request] = {}
         self._unsent = bytearray()
         self._frames = Frames()
         self._lost: list[Task] = []
         self._deaths = 0
 
     def __len__(self) -> int:
-        """How many directories are on their way, or were and have to be fetched from :meth:`lost`."""
-        return len(self._flying) + len(self._lost)
+        """How many directories are on their way, or were and have to be fetched from :meth:`lost`.
+
+        Of what was overtaken the watches have still to come: then it is never 0.
+        """
+        return len(self._flying) + len(self._lost) or len(self._requests)
 
     def __contains__(self, directory: str) -> bool:
         """Whether the directory is on its way."""
         return directory in self._flying
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether watches may have been put that have not been told."""
+        return bool(self._requests)
+
+    @property
+    def load(self) -> int:
+        """How much there is to do, one directory being 1."""
+        return sum(request.weight for request in self._requests.values())
 
     @property
     def usable(self) -> bool:
@@ -81,8 +135,8 @@ class ListingProcess:
     @property
     def has_room(self) -> bool:
         """Whether there is use for a further request now."""
-        busy = len(self._flying) > IN_FLIGHT - BATCH or sum(self._requests.values()) > IN_FLIGHT_BYTES // 2
-        return self.usable and not busy
+        waiting = sum(request.length for request in self._requests.values())
+        return self.usable and self.load <= IN_FLIGHT - BATCH and waiting <= IN_FLIGHT_BYTES // 2
 
     def pids(self) -> list[int]:
         """The process, where it runs."""
@@ -94,15 +148,16 @@ class ListingProcess:
             return []
         return [self._process.stdout.fileno()]
 
-    def send(self, wanted: Sequence[tuple[Task, int]]) -> None:
-        """Ask for directories, each with its known fingerprint (0: none)."""
+    def send(self, wanted: Sequence[Wanted]) -> None:
+        """Ask for directories."""
+        asked = self._to_share() if any(one.how & WATCH for one in wanted) else None
         self._number += 1
-        for task, _ in wanted:
-            self._flying[task.directory] = (self._number, task)
-        directories = [(task.directory, known) for task, known in wanted]
-        request = (self._number, self._lister.generation, self._lister.roots, directories)
-        payload = pack(request)
-        self._requests[self._number] = len(payload)
+        for one in wanted:
+            self._flying[one.task.directory] = (self._number, one.task)
+        directories = [(one.task.directory, one.fingerprint, one.how) for one in wanted]
+        payload = pack((self._number, self._lister.generation, self._lister.roots, directories))
+        weight = sum(one.weight for one in wanted)
+        self._requests[self._number] = _Request(len(payload), weight, asked)
         self._unsent += payload
         try:
             self._write()
@@ -131,9 +186,9 @@ class ListingProcess:
             return []
         if answer is None:
             return []
-        number, answers = answer
-        self._requests.pop(number, None)
-        return list(self._current(number, answers))
+        number, last, part = answer
+        request = self._requests.pop(number) if last else self._requests[number]
+        return [seen for answer in part if (seen := self._seen(number, answer, request.asked)) is not None]
 
     def lost(self) -> list[Task]:
         """What was on its way when a process died; it has to be listed otherwise."""
@@ -146,13 +201,27 @@ class ListingProcess:
         self._lost.clear()
         self._end()
 
-    def _current(self, number: int, answers: list[tuple[Any, ...]]) -> Iterator[Seen]:
-        for answer in answers:
-            flying = self._flying.get(answer[1])
-            if flying is None or flying[0] != number:
-                continue
-            del self._flying[answer[1]]
-            yield Seen(_look(answer), flying[1])
+    def _to_share(self) -> Shared | None:
+        """What watches are asked for with; a process that has another instance is replaced."""
+        self._watcher.expect(more=True)
+        shared = self._watcher.shared
+        if self._process is not None and _instance(shared) != _instance(self._shared):
+            self._lose()
+        return shared
+
+    def _seen(self, number: int, answer: Answer, asked: Shared | None) -> Seen | None:
+        """An answer, its watches entered; None if it is left out, and they are removed."""
+        looks, wds = answer
+        directory = looks[0][1]
+        flying = self._flying.get(directory)
+        if flying is None or flying[0] != number:
+            self._watcher.drop([wd for wd in wds if wd is not None], asked)
+            return None
+        del self._flying[directory]
+        watches = [(look[1], wd) for look, wd in zip(looks, wds, strict=True) if wd is not None]
+        again = self._watcher.enter(watches, asked) if watches else ()
+        first, *folders = map(_look, looks)
+        return Seen(first, flying[1], cast(tuple[Look, ...], tuple(folders)), tuple(again))
 
     def _write(self) -> None:
         """Send as much as the pipe takes now."""
@@ -168,16 +237,19 @@ class ListingProcess:
             return
 
     def _start(self) -> None:
+        self._shared = self._watcher.shared
+        fd = None if self._shared is None else self._shared.fd
         self._process = subprocess.Popen(
             [sys.executable, "-m", "scanner.listworker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
+            pass_fds=() if fd is None else (fd,),
         )
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
-        self._unsent[:0] = pack((self._lister.root, self._lister.ignore))
+        self._unsent[:0] = pack((self._lister.root, self._lister.ignore, fd))
 
     def _answer(self, deadline: float) -> Any:
         """The next answer, None if it has not come by then. Raises OSError, EOFError: no more will come."""
@@ -209,6 +281,10 @@ class ListingProcess:
     def _died(self, error: Exception) -> None:
         self._deaths += 1
         LOG.warning("the listing process has ended (%s); its directories are listed again", error)
+        self._lose()
+
+    def _lose(self) -> None:
+        """End the process; what is on its way has to be listed again, and watched."""
         self._lost += [task for _, task in self._flying.values()]
         self._flying.clear()
         self._end()
@@ -225,6 +301,10 @@ class ListingProcess:
                 pipe.close()
         process.kill()
         process.wait()
+
+
+def _instance(shared: Shared | None) -> int | None:
+    return None if shared is None else shared.generation
 
 
 def _look(answer: tuple[Any, ...]) -> Look | Same:
@@ -257,8 +337,8 @@ class ListingPool:
     The same as one of them to whoever asks; a directory is on its way with one process at a time.
     """
 
-    def __init__(self, lister: Lister, size: int) -> None:
-        self._processes = [ListingProcess(lister) for _ in range(size)]
+    def __init__(self, lister: Lister, watcher: DirectoryWatcher, size: int) -> None:
+        self._processes = [ListingProcess(lister, watcher) for _ in range(size)]
 
     def __len__(self) -> int:
         """How many directories are on their way, or were and have to be fetched from :meth:`lost`."""
@@ -267,6 +347,11 @@ class ListingPool:
     def __contains__(self, directory: str) -> bool:
         """Whether the directory is on its way."""
         return any(directory in process for process in self._processes)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether watches may have been put that have not been told."""
+        return any(process.unanswered for process in self._processes)
 
     @property
     def usable(self) -> bool:
@@ -282,12 +367,12 @@ class ListingPool:
         """The processes that run."""
         return [pid for process in self._processes for pid in process.pids()]
 
-    def send(self, wanted: Sequence[tuple[Task, int]]) -> None:
+    def send(self, wanted: Sequence[Wanted]) -> None:
         """Ask the process that has least to do."""
-        for task, _ in wanted:
-            self.overtake(task.directory)
+        for one in wanted:
+            self.overtake(one.task.directory)
         ready = [process for process in self._processes if process.has_room]
-        min(ready or self._processes, key=len).send(wanted)
+        min(ready or self._processes, key=lambda process: process.load).send(wanted)
 
     def overtake(self, directory: str) -> Task | None:
         """See :meth:`ListingProcess.overtake`."""

@@ -2,26 +2,36 @@
 
 So that a crawl reads the disk with one core while another writes the index. Frames both ways are four bytes
 of length and a marshalled tuple: both ends are one version of one interpreter, and nothing is faster. It
-knows nothing but what it is asked, writes nothing, and ends when its input does.
+knows nothing but what it is asked, writes nothing, and ends when its input does. It shares the inotify
+instance of its owner, so that it can watch each directory just before it lists it.
 """
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import signal
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, BinaryIO
 
-from scanner.listing import Gone, Lister, Listing, Unreadable
+from scanner.inotify import LibcKernel, watch_mask
+from scanner.listing import LARGE, Gone, Lister, Listing, Look, Unreadable
 
 LENGTH = struct.Struct("<I")
 SAME, LISTED, GONE, UNREADABLE = range(4)
 NICE = 5
 """How far it stands back behind who answers: a listing can wait a little, and a request cannot."""
+WATCH, FAMILY = 1, 2
+"""How a directory is to be listed: watched before, and together with its folders."""
+PART = 2000
+"""After how many entries an answer is sent that is not the last one yet."""
+FAMILY_ENTRIES = 4 * LARGE
+"""After how many entries the other folders are left for themselves."""
+Answer = tuple[list[tuple[Any, ...]], list[int | None]]
 _VERSION = 2  # of marshal: the last one in which equal values are equal bytes
 
 
@@ -78,26 +88,86 @@ def unpack(source: BinaryIO) -> Any:
     return marshal.loads(payload)
 
 
-def listed(lister: Lister, wanted: Iterable[tuple[str, int]]) -> list[tuple[Any, ...]]:
-    """What each directory holds, but only that it is the same where the fingerprint has not changed."""
-    return [_answer(lister, directory, known) for directory, known in wanted]
+class Watches:
+    """Puts watches into an inotify instance that the owner of the process reads; ``fd``: None has none."""
+
+    def __init__(self, root: str, fd: int | None) -> None:
+        self._root = root
+        self._fd = -1 if fd is None else fd
+        self._kernel = LibcKernel()
+
+    def add(self, directory: str) -> int:
+        """Watch a directory that is about to be listed; its watch descriptor, or ``-errno``."""
+        where = os.path.join(self._root, directory) if directory else self._root
+        try:
+            return self._kernel.add_watch(self._fd, where, watch_mask(follow="/" not in directory))
+        except OSError as error:
+            return -(error.errno or errno.EIO)
 
 
-def _answer(lister: Lister, directory: str, known: int) -> tuple[Any, ...]:
+def portions(
+    lister: Lister, watches: Watches, wanted: Sequence[tuple[str, int, int]]
+) -> Iterator[tuple[bool, list[Answer]]]:
+    """What the directories hold, in parts, each with whether it is the last.
+
+    Of each directory (path, known fingerprint, and how to list it) an answer: its looks, the directory's
+    own first and then those of its folders, and for each look its watch.
+    """
+    part: list[Answer] = []
+    entries = 0
+    for directory, known, how in wanted:
+        if entries > PART:
+            yield False, part
+            part, entries = [], 0
+        answer, count = _listed(lister, watches, directory, known, how)
+        part.append(answer)
+        entries += count
+    yield True, part
+
+
+def _listed(lister: Lister, watches: Watches, directory: str, known: int, how: int) -> tuple[Answer, int]:
+    """A directory, and with ``FAMILY`` its folders; with the number of entries of all of them."""
+    told = [watches.add(directory) if how & WATCH else None]
     look = lister.look(directory)
+    looks = [_answer(look, known)]
+    entries = size(look)
+    if how & FAMILY and isinstance(look, Listing) and waits(look):
+        for name in look.directories:
+            folder = f"{directory}/{name}"
+            told.append(watches.add(folder) if how & WATCH else 0)
+            look = lister.look(folder)
+            looks.append(_answer(look, 0))
+            entries += size(look)
+            if entries > FAMILY_ENTRIES:
+                break
+    return (looks, told), entries
+
+
+def waits(look: Listing) -> bool:
+    """Whether a directory holds files to which its folders may belong, and not too much of them."""
+    return bool(look.files and look.directories) and size(look) < LARGE
+
+
+def size(look: Look) -> int:
+    """How many entries were met, and one for the directory."""
+    return 1 + (len(look.files) + len(look.directories) if isinstance(look, Listing) else 0)
+
+
+def _answer(look: Look, known: int) -> tuple[Any, ...]:
+    """A look as it is sent; ``known`` is the fingerprint of which nothing but that it is the same is said."""
     if isinstance(look, Gone):
-        return GONE, directory
+        return GONE, look.directory
     if isinstance(look, Unreadable):
-        return UNREADABLE, directory, look.errno
+        return UNREADABLE, look.directory, look.errno
     # Whoever asks keeps account of names that cannot be read or used, so it is told of them each time.
     number = 0 if look.unreadable or look.skipped else fingerprint(look)
     about = (look.device, look.inode, look.mtime_ns)
     if known and number == known:
-        return SAME, directory, *about
+        return SAME, look.directory, *about
     files = [tuple(entry) for entry in look.files.values()]
     return (
         LISTED,
-        directory,
+        look.directory,
         *about,
         files,
         look.directories,
@@ -114,16 +184,17 @@ def main() -> None:
     os.nice(NICE)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     try:
-        root, ignore = unpack(source)
-        lister = Lister(root, ignore)
+        root, ignore, fd = unpack(source)
+        lister, watches = Lister(root, ignore), Watches(root, fd)
         generation = 0
         while True:
             number, latest, roots, wanted = unpack(source)
             if latest != generation:
                 generation = latest
                 lister.use_roots(roots)
-            sink.write(pack((number, listed(lister, wanted))))
-            sink.flush()
+            for last, part in portions(lister, watches, wanted):
+                sink.write(pack((number, last, part)))
+                sink.flush()
     except EOFError:
         return
     except BrokenPipeError:  # nor can what is buffered be written when the interpreter ends

@@ -15,10 +15,10 @@ from typing import cast
 from scanner.config import Config
 from scanner.crawl import Crawl
 from scanner.dirty import Dirty, DirtySet
-from scanner.families import by_family
 from scanner.index import Index
 from scanner.listing import Gone, Lister, Listing, Look, Unreadable, is_utf8
-from scanner.listpool import Same, Seen
+from scanner.listpool import Same, Seen, Wanted
+from scanner.listworker import FAMILY, WATCH
 from scanner.missed import Missed
 from scanner.portions import LargeDirectories, Portions, is_large
 from scanner.ready import make
@@ -51,7 +51,7 @@ class Looker:
         self.settling = Settling()
         self.differences = Missed(dirty, self.watcher.caught_up)
         self.troubles = Troubles(self.lister.absolute)
-        self.crawl = Crawl(self.lister, self._prepare)
+        self.crawl = Crawl(self.lister, self.watcher, self._prepare)
         self.large = LargeDirectories(index.db)
         self._were_held: set[str] = set()
         self.crawled = False
@@ -111,8 +111,6 @@ class Looker:
             self.look(Task(directory), frozenset(some))
 
     def _list_some(self, deadline: float, taken: list[Task]) -> None:
-        if not self.crawl.many:
-            self._apply_seen(_taken(self.crawl.give_up_waiting(), taken))
         while self.listing and time.monotonic() < deadline:
             if self.large:
                 self._look_at_portion(taken)
@@ -127,14 +125,15 @@ class Looker:
     def _take_listed(self, deadline: float, taken: list[Task]) -> None:
         self.crawl.send()
         while len(self.crawl.process) and time.monotonic() < deadline:
-            seen = _taken(self.crawl.receive(WAIT_SECONDS, self.is_known), taken)
+            seen = self.crawl.receive(WAIT_SECONDS)
+            taken += [one.task for one in seen]
             self.crawl.send()
             self._apply_seen(seen)
             if self.large:
                 return
 
-    def _prepare(self, task: Task, known: bool) -> Task | None:
-        """Watch a directory that is about to be listed elsewhere; None where it is not to be."""
+    def _prepare(self, task: Task, known: bool) -> Wanted | None:
+        """How a directory is to be listed elsewhere, its watch included; None where it is not to be."""
         directory = task.directory
         root = self.roots.of(directory)
         if root is None or not root.present:
@@ -144,34 +143,46 @@ class Looker:
         if directory in self.large:
             self._look_at_whole(task)
             return None
-        watched = self.crawled and self.watcher.watches(directory)
-        if not (known and watched):
-            self.watcher.add(directory, telling=root.telling)
-        return task if watched or task.found else task._replace(told=True)
+        watched = self.watcher.watches(directory)
+        if not ((self.crawled and watched) or task.found):
+            task = task._replace(told=True)
+        if known and self.crawled and watched:
+            return Wanted(task)
+        family = task.recursive and directory != root.path and not self.is_known(directory)
+        if root.telling and self.watcher.shared is not None and (family or not watched):
+            return Wanted(task, how=WATCH | FAMILY if family else WATCH)
+        self.watcher.add(directory, telling=root.telling)
+        return Wanted(task, how=FAMILY if family and not root.telling else 0)
 
     def _apply_seen(self, seen: Sequence[Seen]) -> None:
         """Make the index agree with what the listing process has seen, in that order."""
-        coming = {look.directory for look, _ in seen if isinstance(look, Listing) and not is_large(look)}
+        looks = (look for one in seen for look in (one.look, *one.folders))
+        coming = {look.directory for look in looks if isinstance(look, Listing) and not is_large(look)}
         believed: dict[str, bool] = {}
-        for part in by_family(seen):
-            if len(part) > 1 and self._enter(part, believed):
-                coming.difference_update(task.directory for _, task in part)
+        for one in seen:
+            if one.folders and self._enter(one, believed):
+                coming.difference_update(task.directory for _, task in one.each())
                 continue
-            for look, task in part:
+            for look, task in one.each():
                 coming.discard(task.directory)
-                root = self.roots.of(task.directory)
-                if root is None or not root.present or not self._belongs(root, task.directory):
-                    continue
-                if not self._believed(root, believed):
-                    continue
-                self.listed += 1
-                if isinstance(look, Same):
-                    self._note_same(look)
-                elif isinstance(look, Gone):
-                    self.look(task)  # the root was looked at after the directory: let it be the other way
-                else:
-                    self._agree(root, task, look, together=coming)
+                self._apply_one(look, task, believed, coming)
         self.crawl.push_again()
+
+    def _apply_one(
+        self, look: Look | Same, task: Task, believed: dict[str, bool], coming: AbstractSet[str]
+    ) -> None:
+        root = self.roots.of(task.directory)
+        if root is None or not root.present or not self._belongs(root, task.directory):
+            return
+        if not self._believed(root, believed):
+            return
+        self.listed += 1
+        if isinstance(look, Same):
+            self._note_same(look)
+        elif isinstance(look, Gone):
+            self.look(task)  # the root was looked at after the directory: let it be the other way
+        else:
+            self._agree(root, task, look, together=coming)
 
     def _believed(self, root: Root, known: dict[str, bool]) -> bool:
         """Whether what was seen below the root can be believed, asked once for all that came together."""
@@ -179,28 +190,27 @@ class Looker:
             known[root.path] = self.roots.believable(root)
         return known[root.path]
 
-    def _enter(self, family: Sequence[Seen], believed: dict[str, bool]) -> bool:
+    def _enter(self, family: Seen, believed: dict[str, bool]) -> bool:
         """Put a new directory and its folders into the index as they are; False: look into each."""
-        directory = family[0].task.directory
+        directory = family.task.directory
         root = self.roots.of(directory)
         if root is None or directory == root.path or not root.present or not self._believed(root, believed):
             return False
         if self.is_known(directory) or not self.is_known(split(directory)[0]):
             return False
-        if any(self._is_check(task) for _, task in family):
+        if any(self._is_check(task) for _, task in family.each()):
             return False
-        listings = [look for look, _ in family if isinstance(look, Listing)]
+        listings = [look for look, _ in family.each() if isinstance(look, Listing)]
         ready = make(listings, self._index.layout, self._index.assets.rules, int(self.settling.seconds * 1e9))
         if ready is None or ready.device != root.device or not self._index.enter(ready):
             return False
-        self.listed += len(family)
+        self.listed += len(listings)
         for look in listings:
             self.troubles.note_readable(look.directory, look)
             self.large.note(look.directory, 0)
             self.settling.looked_at(look.directory, None, ())
-        told = {task.directory: task.told for _, task in family}
         for path in ready.deeper:
-            self.crawl.push(Task(path, True, told[split(path)[0]]))
+            self.crawl.push(Task(path, True, family.task.told))
         return True
 
     def _note_same(self, same: Same) -> None:
@@ -411,12 +421,6 @@ class Looker:
         paths -= self._were_held  # these were to be looked at again in any case
         if paths:
             self.differences.suspect(paths, time.monotonic())
-
-
-def _taken(seen: list[Seen], taken: list[Task]) -> list[Seen]:
-    """The same, its tasks noted among those that a transaction has taken."""
-    taken += [task for _, task in seen]
-    return seen
 
 
 def _elsewhere(root: Root, look: Look) -> bool:

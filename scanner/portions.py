@@ -13,12 +13,11 @@ from collections.abc import Generator, Iterator
 from itertools import islice
 from typing import Any
 
-from scanner.listing import Listing
+from scanner.listing import LARGE, Listing
 from scanner.tree import join
 from scanner.worklist import Task
 
 PORTION = 1000
-LARGE = 5000
 PAUSE_FACTOR = 100.0
 """A sweep lists a large directory again after this many times what it took: a file that is created changes
 the directory's mtime, and where files are created all the time every sweep would list everything."""

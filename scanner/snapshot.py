@@ -13,7 +13,7 @@ from scanner.config import Config
 from scanner.poller import PollerStatus
 from scanner.records import AssetType, Feature
 from scanner.roots import Root
-from scanner.watch import WatchStats
+from scanner.watchstats import WatchStats
 from scanner.worker import Worker
 
 PAUSE_FACTOR = 20.0

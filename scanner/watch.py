@@ -13,8 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from scanner.dirty import DirtySet
@@ -23,6 +22,7 @@ from scanner.filesystems import EventSupport
 from scanner.inotify import Kernel, LibcKernel
 from scanner.portable import ObserverFactory, PortableWatcher
 from scanner.registry import Registry
+from scanner.watchstats import Shared, WatchStats
 
 LOG = logging.getLogger(__name__)
 
@@ -37,29 +37,6 @@ NOT_THERE = "not there"
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 _EXHAUSTED = frozenset({errno.ENOSPC, errno.ENOMEM})
 _EXHAUSTED_NAMES = frozenset(errno.errorcode[number] for number in _EXHAUSTED)
-
-
-@dataclass(frozen=True, slots=True)
-class WatchStats:
-    """The state of a watcher.
-
-    ``needed`` counts the directories known, ``limit`` and ``instance_limit`` are how many watches and
-    instances the kernel allows (None where unknown), each with the sysctl that sets it. ``reasons`` counts
-    polled directories by errno name (``ENOSPC``), file system (``nfs``) or ``polling``. ``reader_alive`` is
-    False if events should be read and are not: then no directory can be relied on to be watched.
-    """
-
-    watched: int
-    polled: int
-    needed: int
-    limit: int | None
-    limit_sysctl: str
-    instance_limit: int | None
-    instance_sysctl: str
-    overflows: int
-    last_overflow_us: int | None
-    reasons: dict[str, int]
-    reader_alive: bool
 
 
 class DirectoryWatcher:
@@ -95,6 +72,7 @@ class DirectoryWatcher:
         self._interpreter = Interpreter(dirty, self._registry, self._map_lock)
         self._portable = _portable(dirty, data_root, mode, observer)
         self._observation: Observation | None = None
+        self._generation = 0
         self._no_instance = errno.ESHUTDOWN
         self._running = False
 
@@ -142,6 +120,36 @@ class DirectoryWatcher:
                 return self._refused(directory, error)
             return True
 
+    @property
+    def shared(self) -> Shared | None:
+        """What another process needs to put watches, None where there are none to be put."""
+        with self._map_lock:
+            if self._observation is None:
+                return None
+            return Shared(self._observation.instance.fd, self._generation, self._interpreter.unclaimed.epoch)
+
+    def expect(self, *, more: bool) -> None:
+        """Watches were asked of another process, before it puts any; or all that it has put were told."""
+        with self._map_lock:
+            self._interpreter.unclaimed.expect(more=more)
+
+    def enter(self, watches: Iterable[tuple[str, int]], asked: Shared | None) -> list[str]:
+        """Another process has looked at directories, and before that put a watch on each, as :meth:`add`.
+
+        Each with its watch descriptor, ``-errno`` where the kernel refused, or 0 where it was not to be
+        watched; ``asked`` is :attr:`shared` as of before. Returns those that have to be listed again: they
+        are watched, but something may have happened between the look and that.
+        """
+        with self._operations, self._map_lock:
+            good = asked is not None and asked == self.shared
+            return [directory for directory, wd in watches if not self._enter(directory, wd, good=good)]
+
+    def drop(self, wds: Iterable[int], asked: Shared | None) -> None:
+        """Another process has put watches, and what it saw is not used: remove those that nobody else has."""
+        with self._operations, self._map_lock:
+            if asked is not None and asked.generation == self._generation:
+                self._remove([wd for wd in wds if wd > 0 and not self._registry.paths(wd)])
+
     def forget(self, directory: str) -> None:
         """The directory and everything below it is gone: drop it, and the watches that only it had."""
         with self._operations:
@@ -161,7 +169,9 @@ class DirectoryWatcher:
         with self._operations:
             if self._portable is not None:
                 return time.monotonic() - since >= _DELAY_SECONDS
-            return self._observation is None or self._observation.drained or not self._observation.alive
+            if self._observation is None or not self._observation.alive:
+                return True
+            return self._observation.drained and not len(self._interpreter.unclaimed)
 
     def polled(self) -> frozenset[str]:
         """The directories that have to be polled; all that are known once the reader has died."""
@@ -242,10 +252,27 @@ class DirectoryWatcher:
     def _put_watch(self, directory: str, observation: Observation) -> None:
         with self._map_lock:
             wd = observation.instance.add(self._absolute(directory), follow=_may_be_link(directory))
-            unused, displaced = self._registry.assign(directory, wd, self._same)
+            self._assign(directory, wd)
+
+    def _assign(self, directory: str, wd: int) -> None:
+        unused, displaced = self._registry.assign(directory, wd, self._same)
         self._remove(unused)
         for other in displaced:
             self._dirty.mark(other, recursive=True)
+
+    def _enter(self, directory: str, wd: int, *, good: bool) -> bool:
+        """Enter a watch that is put already; False if the directory has to be listed again.
+
+        ``good``: whatever has befallen it since is in what is unclaimed.
+        """
+        if good and wd > 0 and not self._interpreter.unclaimed.has_gone(wd):
+            earlier = self._registry.paths(wd)
+            self._assign(directory, wd)
+            if not earlier:
+                self._interpreter.claimed(wd)
+            if not earlier or directory in earlier:
+                return True
+        return not self.add(directory, telling=wd != 0)
 
     def _freed(self, directory: str) -> bool:
         """There is no watch left, but the path may still hold one for an inode that is elsewhere now."""
@@ -294,9 +321,10 @@ class DirectoryWatcher:
             self._observation.instance.remove(wd)
 
     def _observe(self) -> None:
+        self._generation += 1
         try:
             self._observation = Observation(
-                self._kernel, self._data_root, self._interpreter, self._dirty.mark_all
+                self._kernel, self._data_root, self._interpreter, self._interpreter.lost
             )
         except OSError as error:
             self._no_instance = error.errno or errno.EIO

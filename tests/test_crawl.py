@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,11 @@ from test_crawling import Delayed
 
 from scanner import crawl as crawling
 from scanner.crawl import Crawl
+from scanner.dirty import DirtySet
 from scanner.listing import Lister
-from scanner.listpool import BATCH
+from scanner.listpool import BATCH, Wanted
+from scanner.listworker import FAMILY, WATCH
+from scanner.watch import DirectoryWatcher
 from scanner.worklist import Task
 
 
@@ -24,11 +26,12 @@ class Prepared:
         self.refused: set[str] = set()
         self.failing: set[str] = set()
 
-    def __call__(self, task: Task, known: bool) -> Task | None:
+    def __call__(self, task: Task, known: bool) -> Wanted | None:
         self.asked.append((task.directory, known))
         if task.directory in self.failing:
             raise OSError(28, "no room")
-        return None if task.directory in self.refused else task
+        how = WATCH | FAMILY if task.recursive else 0
+        return None if task.directory in self.refused else Wanted(task, how=how)
 
 
 @pytest.fixture
@@ -43,17 +46,15 @@ def crawl(tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -
     for name in ("0", "1"):
         (tmp_path / "frames" / "v" / name).mkdir(parents=True)
         (tmp_path / "frames" / "v" / f"{name}.jpg").write_bytes(b"x")
-    monkeypatch.setattr(crawling, "ListingPool", lambda lister, size: Delayed(lister))
+    monkeypatch.setattr(crawling, "ListingPool", Delayed)
     lister = Lister(str(tmp_path), [])
     lister.use_roots(["frames"])
-    made = Crawl(lister, prepared)
+    watcher = DirectoryWatcher(DirtySet(), str(tmp_path), "inotify")
+    watcher.start()
+    made = Crawl(lister, watcher, prepared)
     yield made
     made.close()
-
-
-def never(directory: str) -> bool:
-    """The index knows nothing."""
-    return False
+    watcher.stop()
 
 
 def test_few_are_listed_by_who_takes_them_and_many_by_the_process(crawl: Crawl) -> None:
@@ -75,7 +76,7 @@ def test_what_is_on_its_way_is_fetched_also_from_a_process_that_is_not_usable_an
         process._died(EOFError("killed"))
     assert not process.usable
     assert crawl.many
-    assert crawl.receive(0.0, never) == []
+    assert crawl.receive(0.0) == []
     assert not crawl.many
     assert len(crawl) == crawling.MANY
 
@@ -94,25 +95,13 @@ def test_the_directories_of_the_index_come_after_what_was_pushed_and_untold(craw
     assert len(crawl) == 0
 
 
-def test_a_family_comes_in_together_and_its_directory_first(crawl: Crawl) -> None:
-    crawl.push(Task("frames/v", recursive=True))
+def test_a_family_comes_in_one_piece_and_its_directory_first(crawl: Crawl) -> None:
+    crawl.push(Task("frames/v", recursive=True, found=True))
     crawl.send()
-    assert crawl.receive(0.0, never) == []
-    assert len(crawl) == 3, "one listed, two to list"
-    crawl.send()
-    seen = [one.look.directory for one in crawl.receive(0.0, never)]
-    assert (seen[0], sorted(seen)) == ("frames/v", ["frames/v", "frames/v/0", "frames/v/1"])
-    assert len(crawl) == 0
-
-
-def test_a_folder_that_may_not_be_listed_holds_no_family_up(crawl: Crawl, prepared: Prepared) -> None:
-    crawl.push(Task("frames/v", recursive=True))
-    crawl.send()
-    crawl.receive(0.0, never)
-    prepared.refused = {"frames/v/0", "frames/v/1"}
-    crawl.send()
-    seen = crawl.receive(0.0, never)
-    assert [one.look.directory for one in seen] == ["frames/v"]
+    (seen,) = crawl.receive(0.0)
+    directories = [look.directory for look, _ in seen.each()]
+    assert (directories[0], sorted(directories)) == ("frames/v", ["frames/v", "frames/v/0", "frames/v/1"])
+    assert {task._replace(directory="") for _, task in seen.each()} == {Task("", recursive=True, found=True)}
     assert len(crawl) == 0
 
 
@@ -121,7 +110,7 @@ def test_what_is_overtaken_has_to_be_done_as_a_whole_by_who_overtakes(crawl: Cra
     crawl.send()
     assert crawl.overtake(Task("frames/v")) == Task("frames/v", recursive=True, told=True)
     assert crawl.overtake(Task("frames/v")) is None
-    assert crawl.receive(0.0, never) == []
+    assert crawl.receive(0.0) == []
     assert len(crawl) == 0
 
 
@@ -135,7 +124,7 @@ def test_a_batch_that_fails_half_way_loses_nothing(crawl: Crawl, prepared: Prepa
     assert len(crawl) == len(names)
     prepared.failing.clear()
     crawl.send()
-    assert {one.look.directory for one in crawl.receive(0.0, never)} == names
+    assert {one.look.directory for one in crawl.receive(0.0)} == names
 
 
 def test_a_known_directory_that_fails_is_not_lost_either(crawl: Crawl, prepared: Prepared) -> None:
@@ -149,10 +138,10 @@ def test_a_known_directory_that_fails_is_not_lost_either(crawl: Crawl, prepared:
 def test_what_lies_below_a_directory_that_is_gone_does_not_come(crawl: Crawl) -> None:
     crawl.push(Task("frames/v", recursive=True))
     crawl.send()
-    crawl.receive(0.0, never)
+    crawl.receive(0.0)
     crawl.send()
     crawl.forget("frames/v")
-    assert crawl.receive(0.0, never) == []
+    assert crawl.receive(0.0) == []
     assert len(crawl) == 0
 
 
@@ -160,13 +149,26 @@ def test_an_event_about_a_folder_of_a_family_is_kept_for_later(crawl: Crawl) -> 
     crawl.push(Task("frames/v", recursive=True))
     crawl.send()
     assert crawl.expects("frames/v", "frames/v/0"), "its parent is on its way"
-    crawl.receive(0.0, never)
-    assert crawl.expects("frames/v", "frames/v/0"), "its family waits"
     assert not crawl.expects("frames/w", "frames/w/0")
-    crawl.send()
-    assert len(crawl.receive(0.0, never)) == 3
+    assert len(crawl.receive(0.0)) == 1
     crawl.push_again()
     assert crawl.pop() == Task("frames/v/0", recursive=True)
+
+
+def test_a_folder_that_is_on_its_way_alone_as_well_is_listed_again(crawl: Crawl) -> None:
+    """Nobody can say which of the two was seen later."""
+    crawl.push(Task("frames/v", recursive=True))
+    crawl.send()
+    crawl.push(Task("frames/v/0"))
+    crawl.send()
+    assert isinstance(crawl.process, Delayed)
+    crawl.process.allowed = 1
+    (seen,) = crawl.receive(0.0)
+    assert seen.task.directory == "frames/v"
+    crawl.push_again()
+    assert crawl.pop() == Task("frames/v/0", recursive=True)
+    crawl.process.allowed = 1
+    assert crawl.receive(0.0) == []
 
 
 def test_closing_forgets_what_is_on_its_way(crawl: Crawl) -> None:
@@ -174,5 +176,3 @@ def test_closing_forgets_what_is_on_its_way(crawl: Crawl) -> None:
     crawl.send()
     crawl.close()
     assert len(crawl.process) == 0
-    assert isinstance(crawl.process, Delayed)
-    crawl.process.answers = deque()

@@ -23,10 +23,11 @@ from test_worker import LINKS, OPERATION, World
 
 from scanner import crawl, listpool, sweeper, worker
 from scanner.listing import Lister, Listing
-from scanner.listpool import ListingProcess, Seen
-from scanner.listworker import GONE, Frames, listed
+from scanner.listpool import ListingProcess
+from scanner.listworker import GONE, Frames, Watches, portions
 from scanner.ready import Ready
 from scanner.records import Entry
+from scanner.watch import DirectoryWatcher
 from scanner.worker import Worker
 from scanner.worklist import Task
 
@@ -37,8 +38,8 @@ NEVER = {"SIDECAR_SCAN__RESCAN_SECONDS": "86400"}
 class Delayed(ListingProcess):
     """Lists when it is asked, in this process, and answers when it is allowed to."""
 
-    def __init__(self, lister: Lister) -> None:
-        super().__init__(lister)
+    def __init__(self, lister: Lister, watcher: DirectoryWatcher, size: int = 1) -> None:
+        super().__init__(lister, watcher)
         self.answers: deque[Any] = deque()
         self.allowed = 1 << 60
         self.delivered = 0
@@ -47,8 +48,11 @@ class Delayed(ListingProcess):
         frames = Frames()
         frames.add(bytes(self._unsent))
         self._unsent.clear()
+        shared = self._watcher.shared
+        watches = Watches(self._lister.root, None if shared is None else shared.fd)
         while (request := frames.take()) is not None:
-            self.answers.append((request[0], listed(self._lister, request[3])))
+            parts = portions(self._lister, watches, request[3])
+            self.answers.extend((request[0], last, part) for last, part in parts)
 
     def _answer(self, deadline: float) -> Any:
         if not self.allowed or not self.answers:
@@ -57,9 +61,12 @@ class Delayed(ListingProcess):
         self.delivered += 1
         return self.answers.popleft()
 
+    def _end(self) -> None:
+        super()._end()
+        self.answers.clear()
+
     def die(self) -> None:
         """As if it had been killed."""
-        self.answers.clear()
         self._deaths = 0
         self._died(EOFError("killed"))
 
@@ -140,7 +147,7 @@ def test_whatever_happens_while_listings_are_on_their_way(
         tree.perform(operation)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(crawl, "ListingPool", lambda lister, size: Delayed(lister))
+            patch.setattr(crawl, "ListingPool", Delayed)
             patch.setattr(worker, "STEP_SECONDS", 0.002)
             with running(tree.data, tree.state, **NEVER) as working:
                 agree(working, tree.data)
@@ -174,7 +181,7 @@ def one_step(working: Worker, tree: World, what: Any) -> None:
 @pytest.fixture
 def delayed(world: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """A worker at rest over the world, whose listing process answers when it is allowed to."""
-    monkeypatch.setattr(crawl, "ListingPool", lambda lister, size: Delayed(lister))
+    monkeypatch.setattr(crawl, "ListingPool", Delayed)
     monkeypatch.setattr(worker, "STEP_SECONDS", 0.002)
     with running(*world, **NEVER) as working:
         agree(working, world[0])
@@ -221,14 +228,10 @@ def process_of(working: Worker) -> Delayed:
     return working.crawl.process
 
 
-def answer_until_a_family_waits(working: Worker, directory: str) -> None:
-    """Allow one answer after the other until the directory has been listed and waits for its folders."""
-
-    def waits() -> bool:
-        process_of(working).allowed = int(directory not in working.crawl._families._waiting)
-        return not process_of(working).allowed
-
-    drive(working, waits)
+def listed(working: Worker, directory: str) -> bool:
+    """Whether the directory has been listed and its answer waits."""
+    parts = [part for _, _, part in process_of(working).answers]
+    return any(looks[0][1] == directory for part in parts for looks, _ in part)
 
 
 def look_now(working: Worker, directory: str, settled: str) -> None:
@@ -241,14 +244,14 @@ def look_now(working: Worker, directory: str, settled: str) -> None:
 def test_a_family_that_was_overtaken_brings_no_old_state_back(
     delayed: Worker, world: tuple[Path, Path]
 ) -> None:
-    """Its directory is looked at while it waits for its folders; what was seen before comes late."""
+    """Its directory is looked at while it is on its way; what was seen before comes late."""
     data, _ = world
     folder = data / "products" / "p"
     arrives_from_outside(data, folder)
-    answer_until_a_family_waits(delayed, "products/p")
-    drive(delayed, lambda: bool(process_of(delayed).answers))  # the folders have been listed
+    drive(delayed, lambda: listed(delayed, "products/p"))
     (folder / "000001.jpg").unlink()
     shutil.rmtree(folder / "000002")
+    (folder / "000003" / "seg.png").unlink()
     with open(folder / "000009.jpg", "wb") as file:
         file.write(b"new")
     look_now(delayed, "products/p", "000009.jpg")
@@ -256,30 +259,7 @@ def test_a_family_that_was_overtaken_brings_no_old_state_back(
     process_of(delayed).allowed = 1 << 60
     for now in steps_until_calm(delayed):
         assert "products/p/000009.jpg" in now
-        assert "products/p/000001.jpg" not in now
-    agree(delayed, data)
-
-
-def test_a_folder_of_an_overtaken_family_brings_no_old_state_back(
-    delayed: Worker, world: tuple[Path, Path]
-) -> None:
-    """One folder had been listed and waited; the family's directory was looked at, and then the folder."""
-    data, _ = world
-    folder = data / "products" / "p"
-    arrives_from_outside(data, folder)
-    answer_until_a_family_waits(delayed, "products/p")
-    families = delayed.crawl._families
-    for path in ("products/p/000000", "products/p/000001"):  # as if a batch held no more
-        look = Lister(str(data), []).look(path)
-        families.arrived(Seen(look, Task(path, recursive=True)), known=False)
-        delayed.crawl.process.overtake(path)
-    assert "products/p" in families._waiting
-    (folder / "000001" / "seg.png").unlink()
-    (folder / "000009.jpg").write_bytes(b"new")
-    look_now(delayed, "products/p", "000009.jpg")
-    process_of(delayed).allowed = 1 << 60
-    for now in steps_until_calm(delayed):
-        assert "products/p/000001/seg.png" not in now
+        assert not now.keys() & {"products/p/000001.jpg", "products/p/000003/seg.png"}
     agree(delayed, data)
 
 
@@ -294,7 +274,8 @@ def test_a_directory_said_to_be_gone_is_looked_at_once_more(
     os.rename(folder, data / "away")
     delayed.crawl.push_known(delayed.index.tree.catalogue())
     delayed.crawl.send()
-    answers = [answer[0] for _, part in process_of(delayed).answers for answer in part]
+    parts = [part for _, _, part in process_of(delayed).answers]
+    answers = [look[0] for part in parts for looks, _ in part for look in looks]
     assert answers.count(GONE) == 1
     os.rename(data / "away", folder)
     process_of(delayed).allowed = 1 << 60

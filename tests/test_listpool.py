@@ -17,8 +17,10 @@ import pytest
 from waiting import until
 
 from scanner import listpool
+from scanner.dirty import DirtySet
 from scanner.listing import Gone, Lister, Listing, Unreadable
-from scanner.listpool import ListingProcess, Same, Seen
+from scanner.listpool import ListingProcess, Same, Seen, Wanted
+from scanner.watch import DirectoryWatcher
 from scanner.worklist import Task
 
 DEADLINE = 30.0
@@ -34,18 +36,27 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def process(root: Path) -> Iterator[ListingProcess]:
+def watcher(root: Path) -> Iterator[DirectoryWatcher]:
+    """A watcher of it."""
+    made = DirectoryWatcher(DirtySet(), str(root), "inotify")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def process(root: Path, watcher: DirectoryWatcher) -> Iterator[ListingProcess]:
     """A listing process for it."""
     lister = Lister(str(root), ["*.tmp"])
     lister.use_roots(["frames"])
-    made = ListingProcess(lister)
+    made = ListingProcess(lister, watcher)
     yield made
     made.close()
 
 
-def tasks(*directories: str) -> list[tuple[Task, int]]:
+def tasks(*directories: str) -> list[Wanted]:
     """Requests for whole directories of which nothing is known."""
-    return [(Task(directory, recursive=True), 0) for directory in directories]
+    return [Wanted(Task(directory, recursive=True)) for directory in directories]
 
 
 def collect(process: ListingProcess, done: Callable[[list[Seen]], bool]) -> list[Seen]:
@@ -110,7 +121,7 @@ def test_what_is_asked_for_is_answered_as_a_lister_does(process: ListingProcess,
 
 def test_the_task_comes_back_with_the_look(process: ListingProcess) -> None:
     task = Task("frames/a", recursive=True, told=False, found=True)
-    process.send([(task, 0)])
+    process.send([Wanted(task)])
     assert [one.task for one in everything(process)] == [task]
 
 
@@ -119,11 +130,11 @@ def test_what_shows_the_same_is_said_to_be_the_same(process: ListingProcess, roo
     (seen,) = everything(process)
     assert isinstance(seen.look, Listing)
     fingerprint = seen.look.fingerprint
-    process.send([(Task("frames/a"), fingerprint)])
+    process.send([Wanted(Task("frames/a"), fingerprint)])
     (seen,) = everything(process)
     assert seen.look == Same("frames/a", seen.look.device, seen.look.inode, seen.look.mtime_ns)  # type: ignore[union-attr]
     (root / "frames" / "a" / "1.jpg").write_bytes(b"b")
-    process.send([(Task("frames/a"), fingerprint)])
+    process.send([Wanted(Task("frames/a"), fingerprint)])
     (seen,) = everything(process)
     assert isinstance(seen.look, Listing)
 
@@ -309,11 +320,11 @@ def test_there_is_room_for_some_batches_and_not_for_more(process: ListingProcess
     assert process.has_room
 
 
-def test_the_process_ends_by_itself_when_its_owner_has_gone(root: Path) -> None:
+def test_the_process_ends_by_itself_when_its_owner_has_gone(root: Path, watcher: DirectoryWatcher) -> None:
     """A scanner that is killed closes nothing in order."""
     lister = Lister(str(root), [])
     lister.use_roots(["frames"])
-    process = ListingProcess(lister)
+    process = ListingProcess(lister, watcher)
     process.send(tasks("frames/a"))
     everything(process)
     popen = process._process

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,9 +24,10 @@ from scanner.listworker import (
     SAME,
     UNREADABLE,
     Frames,
+    Watches,
     fingerprint,
-    listed,
     pack,
+    portions,
     unpack,
 )
 
@@ -63,6 +65,14 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "frames" / "v" / "1.jpg").write_bytes(b"1")
     (tmp_path / "frames" / "v" / "2.jpg").write_bytes(b"2")
     return tmp_path
+
+
+def listed(lister: Lister, wanted: list[tuple[str, int, int]]) -> list[tuple[Any, ...]]:
+    """The looks that are answered for single directories that nobody watches."""
+    ((last, part),) = portions(lister, Watches(lister.root, None), wanted)
+    assert last
+    assert all(told == [None] for _, told in part)
+    return [look for (look,), _ in part]
 
 
 def printed(root: Path) -> int:
@@ -131,15 +141,15 @@ def test_each_answer_says_what_was_found(root: Path) -> None:
     lister = FakeLister(root, {"frames/eio": errno.EIO}, {})
     known = printed(root)
     wanted = [
-        ("frames/v", 0),
-        ("frames/v", known),
-        ("frames/v", known ^ 1),
-        ("frames/no", 0),
-        ("frames/eio", 1),
+        ("frames/v", 0, 0),
+        ("frames/v", known, 0),
+        ("frames/v", known ^ 1, 0),
+        ("frames/no", 0, 0),
+        ("frames/eio", 1, 0),
     ]
     answers = listed(lister, wanted)
     assert [answer[0] for answer in answers] == [LISTED, SAME, LISTED, GONE, UNREADABLE]
-    assert [answer[1] for answer in answers] == [directory for directory, _ in wanted]
+    assert [answer[1] for answer in answers] == [directory for directory, _, _ in wanted]
     assert answers[4] == (UNREADABLE, "frames/eio", errno.EIO)
 
 
@@ -147,7 +157,7 @@ def test_what_could_not_be_looked_at_as_a_whole_has_no_fingerprint(root: Path) -
     """Else the next look could be the same, although a name of it was never seen."""
     known = printed(root)
     lister = FakeLister(root, {}, {"frames/v": {"3.jpg": errno.EACCES}})
-    (answer,) = listed(lister, [("frames/v", known)])
+    (answer,) = listed(lister, [("frames/v", known, 0)])
     assert answer[0] == LISTED
     assert answer[8:10] == ({"3.jpg": errno.EACCES}, 0)
 
@@ -206,8 +216,8 @@ def test_it_ends_quietly_when_nobody_reads_its_answers(root: Path) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    process.stdin.write(pack((str(root), ("*.tmp",))))
-    process.stdin.write(pack((1, 1, ("frames",), [("frames/v", 0)])))
+    process.stdin.write(pack((str(root), ("*.tmp",), None)))
+    process.stdin.write(pack((1, 1, ("frames",), [("frames/v", 0, 0)])))
     process.stdin.flush()
     assert process.wait(DEADLINE) == 0
     assert process.stderr.read() == b""

@@ -186,7 +186,7 @@ def a_child_is_missing(data: Path, state: Path, monkeypatch: pytest.MonkeyPatch)
     """A scanner that was killed when a directory was in the index, and a new folder of it was not."""
     monkeypatch.setattr(crawl, "MANY", 1)
     monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 86400.0)
-    monkeypatch.setattr(crawl, "ListingPool", lambda lister, size: Delayed(lister))
+    monkeypatch.setattr(crawl, "ListingPool", Delayed)
     with running(data, state, **QUIET) as working:
         pass_over(working)
         (data / "frames" / "w" / "1").mkdir(parents=True)
@@ -214,7 +214,7 @@ def test_a_folder_that_could_not_be_read_is_found_by_the_next_scanner(
 ) -> None:
     data, state = populated(tmp_path)
     monkeypatch.setattr(crawl, "MANY", 1)
-    monkeypatch.setattr(crawl, "ListingPool", lambda lister, size: Delayed(lister))
+    monkeypatch.setattr(crawl, "ListingPool", Delayed)
     look = Lister.look
 
     def fails(self: Lister, directory: str, names: frozenset[str] | None = None) -> Look:
@@ -337,7 +337,7 @@ def test_an_index_that_is_full_in_the_midst_of_a_batch_loses_nothing(
 ) -> None:
     data, state = populated(tmp_path)
     monkeypatch.setattr(crawl, "MANY", 1)
-    monkeypatch.setattr(crawl, "ListingPool", lambda lister, size: Delayed(lister))
+    monkeypatch.setattr(crawl, "ListingPool", Delayed)
     monkeypatch.setattr(portions, "LARGE", 12)
     monkeypatch.setattr(portions, "PORTION", 4)
     monkeypatch.setattr(worker, "FULL_SECONDS", 0.0)
