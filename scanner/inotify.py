@@ -10,6 +10,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import select
 import struct
 import termios
@@ -54,6 +55,7 @@ BUFFER_BYTES: Final = 1 << 20
 """Holds a whole kernel queue of the default length (16,384 events) with names of up to 48 bytes."""
 
 _HEADER = struct.Struct("iI4xI")  # wd, mask, (cookie), length of the NUL-padded name that follows
+_WATCH = re.compile(r"inotify wd:([0-9a-f]+) ")
 _OF_NAMESPACE: Final = {
     "max_user_watches": "max_inotify_watches",
     "max_user_instances": "max_inotify_instances",
@@ -250,6 +252,14 @@ class Instance:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
+
+    def watches(self) -> list[int]:
+        """The descriptors of all watches, whoever has put them; none where the system does not say."""
+        try:
+            with open(f"/proc/self/fdinfo/{self.fd}", encoding="ascii") as file:
+                return [int(found[1], 16) for line in file if (found := _WATCH.match(line))]
+        except OSError:
+            return []
 
     def wake(self) -> None:
         """End a blocking :meth:`wait`, now and from now on."""

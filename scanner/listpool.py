@@ -285,6 +285,8 @@ class ListingProcess:
 
     def _lose(self) -> None:
         """End the process; what is on its way has to be listed again, and watched."""
+        if any(request.asked is not None for request in self._requests.values()):
+            self._watcher.expect_strays()
         self._lost += [task for _, task in self._flying.values()]
         self._flying.clear()
         self._end()

@@ -73,6 +73,7 @@ class DirectoryWatcher:
         self._portable = _portable(dirty, data_root, mode, observer)
         self._observation: Observation | None = None
         self._generation = 0
+        self._strays = False
         self._no_instance = errno.ESHUTDOWN
         self._running = False
 
@@ -132,6 +133,13 @@ class DirectoryWatcher:
         """Watches were asked of another process, before it puts any; or all that it has put were told."""
         with self._map_lock:
             self._interpreter.unclaimed.expect(more=more)
+            if self._strays and not more:
+                self._strays = False
+                self._remove_strays()
+
+    def expect_strays(self) -> None:
+        """Another process has ended, and did not tell all watches that it has put."""
+        self._strays = True
 
     def enter(self, watches: Iterable[tuple[str, int]], asked: Shared | None) -> list[str]:
         """Another process has looked at directories, and before that put a watch on each, as :meth:`add`.
@@ -319,6 +327,11 @@ class DirectoryWatcher:
             return
         for wd in wds:
             self._observation.instance.remove(wd)
+
+    def _remove_strays(self) -> None:
+        """Remove the watches that nobody knows: of directories that are elsewhere by now."""
+        if self._observation is not None:
+            self._remove([wd for wd in self._observation.instance.watches() if not self._registry.paths(wd)])
 
     def _observe(self) -> None:
         self._generation += 1
