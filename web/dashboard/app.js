@@ -9,8 +9,8 @@ import * as gallery from "./gallery.js";
 import * as job from "./job.js";
 import { Live } from "./live.js";
 import * as overview from "./overview.js";
-import { sign } from "./parts.js";
-import { parse } from "./route.js";
+import { forgetTyping, sign } from "./parts.js";
+import { parse, sameView } from "./route.js";
 import { statusWords } from "./words.js";
 
 const VIEWS = { overview, findings, job, images: gallery, frames: gallery, asset, unknown: unknownView() };
@@ -162,10 +162,13 @@ function footer() {
   ];
 }
 
-function navigate() {
+function navigate(event) {
   const before = route;
   route = parse(window.location.hash);
-  const other = before.view !== route.view || before.job !== route.job || before.id !== route.id;
+  if (event.isTrusted) {
+    forgetTyping(route); // not so where a filter itself has changed the address
+  }
+  const other = !sameView(before, route);
   const turned = before.params.page !== route.params.page;
   render();
   if (other) {

@@ -1,7 +1,7 @@
 // The images or the frames of a job as pictures.
 
 import { h } from "./dom.js";
-import { count, position } from "./format.js";
+import { counted, position } from "./format.js";
 import { jobHead } from "./job.js";
 import {
   KIND_OPTIONS,
@@ -68,7 +68,7 @@ export function render({ route, data, answer }) {
       filterForm(route, data(videos(route)), page),
       filesServed ? null : h("p", { class: "empty" }, NO_FILES),
       page ? pictures(page.items, route) : missing(answer(assets(route)), "pictures"),
-      page?.items.length === 0 ? h("p", { class: "empty" }, "Nothing matches.") : null,
+      page?.items.length === 0 ? h("p", { class: "empty" }, nothing(route, page)) : null,
       page ? pager(route, page) : null,
     ),
   ];
@@ -76,8 +76,17 @@ export function render({ route, data, answer }) {
 
 function found(route, page) {
   const one = route.view === "images" ? "image" : "frame";
-  const filtered = ["has", "q", "owner", "kind"].some((name) => route.params[name]);
-  return `${count(page.total)} ${page.total === 1 ? one : `${one}s`}${filtered ? " match" : ""}`;
+  const verb = page.total === 1 ? " matches" : " match";
+  return counted(page.total, one) + (filtered(route) ? verb : "");
+}
+
+const filtered = ({ params }) => ["has", "q", "owner", "kind"].some((name) => params[name]);
+
+function nothing(route, page) {
+  if (page.total > 0) {
+    return "There is nothing on this page.";
+  }
+  return filtered(route) ? "Nothing matches." : "None on disk yet.";
 }
 
 function filterForm(route, list, page) {

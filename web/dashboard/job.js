@@ -114,20 +114,21 @@ function set(route, name, text, view, totals) {
       h("a", { href: link(["jobs", route.job, view]) }, text),
       h("span", { class: "total" }, ` ${count(totals.total)}`),
     ),
-    h(
-      "ul",
-      { class: "features" },
-      FEATURES.map((feature) => featureRow(route, view, key, feature, totals)),
-    ),
-    drawing
+    totals.total > 0
       ? h(
-          "figure",
-          null,
-          drawing,
-          h("figcaption", { class: "muted" }, "Done over time, since this page was opened"),
+          "ul",
+          { class: "features" },
+          FEATURES.map((feature) => featureRow(route, view, key, feature, totals)),
         )
-      : h("p", { class: "muted waiting" }, "The chart grows while this page is open."),
+      : h("p", { class: "empty" }, "None on disk yet."),
+    totals.total > 0 ? chartFigure(drawing) : null,
   );
+}
+
+function chartFigure(drawing) {
+  return drawing
+    ? h("figure", null, drawing, h("figcaption", { class: "muted" }, "Done over time, since this page was opened"))
+    : h("p", { class: "muted waiting" }, "The chart grows while this page is open.");
 }
 
 function featureRow(route, view, key, feature, totals) {

@@ -2,7 +2,7 @@
 
 import { h, s } from "./dom.js";
 import { count, percent } from "./format.js";
-import { changed } from "./route.js";
+import { changed, parse, sameView } from "./route.js";
 import { KINDS, NAMES, PHASES, phaseName } from "./words.js";
 
 const SHAPES = {
@@ -121,11 +121,23 @@ function go(hash, replace = false) {
   }
 }
 
+/** Elsewhere was gone to: what was typed before is not of that place, even while the field has the focus. */
+export function forgetTyping(route) {
+  clearTimeout(typing);
+  for (const field of document.querySelectorAll("main input[type=search]")) {
+    field.value = route.params[field.name] ?? "";
+  }
+}
+
 /** A text filter; what is typed counts after a moment, or at once with Enter. */
 export function textFilter(route, name, label, placeholder, list = null) {
   const apply = (event, replace) => {
     clearTimeout(typing);
-    go(changed(route, { [name]: event.target.value.trim() }), replace);
+    const text = event.target.value.trim();
+    const here = sameView(route, parse(window.location.hash)); // a field that goes with its view says so, too
+    if (here && text !== (route.params[name] ?? "")) {
+      go(changed(route, { [name]: text }), replace);
+    }
   };
   return h(
     "div",

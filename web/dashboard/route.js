@@ -23,6 +23,11 @@ export function parse(hash) {
   return { view: "unknown", params };
 }
 
+/** Whether two routes show the same thing, however filtered. */
+export function sameView(one, other) {
+  return one.view === other.view && one.job === other.job && one.id === other.id && one.type === other.type;
+}
+
 /** The hash for a path of parts and parameters; empty parameters are left out. */
 export function link(parts, params = {}) {
   const path = parts.map(encodeURIComponent).join("/");
