@@ -49,3 +49,18 @@ def test_an_answer_that_would_displace_many_is_not_kept() -> None:
     cache = ResponseCache(max_bytes=8000)
     cache.put("/big", False, answer(1, b"x" * 1001))
     assert len(cache) == 0
+
+
+def test_what_is_asked_again_is_wanted_and_stays_so_when_the_index_changes() -> None:
+    cache = ResponseCache()
+    assert not cache.wants("/x", False)
+    assert not cache.wants("/x", True), "codings are kept apart"
+    assert not cache.wants("/y", False)
+    assert cache.wants("/x", False)
+    cache.put("/x", False, answer(1))
+    assert cache.wants("/x", False)
+    assert cache.get("/x", False, 2) is None
+    assert cache.wants("/x", False)
+    for number in range(20_000):
+        cache.wants(f"/{number}", False)
+    assert not cache.wants("/x", False), "it was not asked for long"

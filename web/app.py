@@ -12,7 +12,7 @@ from tornado import httputil
 from web import gallery, handlers, previews, verification
 from web.base import Exchange, http_date
 from web.cache import CachedAnswer, ResponseCache
-from web.conditional import gzip_wanted
+from web.conditional import Representation, gzip_wanted
 from web.context import Context
 from web.files import Files
 from web.openapi import OpenApi
@@ -56,6 +56,7 @@ ROUTES = (
 
 _EXPOSED = "ETag, X-Index-State, Retry-After, Content-Disposition"
 _ANSWERED = ("GET", "HEAD")
+_NO_FIELDS = httputil.HTTPHeaders()
 
 
 class Application(httputil.HTTPServerConnectionDelegate):
@@ -72,6 +73,7 @@ class Application(httputil.HTTPServerConnectionDelegate):
         self._any_origin = "*" in context.cors_origins
         self._revision = context.queries.revision
         self._state = context.health.state
+        self._common: tuple[str, str] = ("", "")
 
     def close(self) -> None:
         """End what answers have started; none is given afterwards."""
@@ -125,10 +127,11 @@ class Application(httputil.HTTPServerConnectionDelegate):
         if pending is not None:
             exchange.run(pending)
 
-    def keep(self, exchange: Exchange, answer: CachedAnswer) -> None:
-        """Remember an answer from the index for the next one who asks the same."""
+    def keep(self, exchange: Exchange, revision: int, representation: Representation) -> None:
+        """Remember an answer from the index, if it is asked for again and again."""
         gzip = gzip_wanted(exchange.headers.get("Accept-Encoding"))
-        self.cache.put(exchange.target, gzip, answer)
+        if self.cache.wants(exchange.target, gzip):
+            self.cache.put(exchange.target, gzip, CachedAnswer(revision, exchange.route, representation))
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """An answer was sent."""
@@ -140,6 +143,16 @@ class Application(httputil.HTTPServerConnectionDelegate):
     def state_header(self) -> tuple[str, str]:
         """How complete the index is, on every answer from it."""
         return ("X-Index-State", self._state())
+
+    def common_lines(self) -> str | None:
+        """The lines of :meth:`common_headers`, made once a second; None where they depend on the request."""
+        if self.context.cors_origins and not self._any_origin:
+            return None
+        date = http_date()
+        if self._common[0] is not date:
+            fields = self.common_headers(_NO_FIELDS)
+            self._common = (date, "".join(f"{name}: {value}\r\n" for name, value in fields))
+        return self._common[1]
 
     def common_headers(self, request: httputil.HTTPHeaders) -> list[tuple[str, str]]:
         """What every answer has: date, server and who may read it."""

@@ -19,7 +19,6 @@ import msgspec
 from tornado import httputil, iostream
 
 from scanner.queries import Queries
-from web.cache import CachedAnswer
 from web.conditional import Representation, none_match, represent
 from web.context import Context
 from web.params import Limits, ParameterSet, Query
@@ -145,7 +144,7 @@ class Exchange(httputil.HTTPMessageDelegate):
         """
         representation = represent(body, self.headers.get("Accept-Encoding"))
         if revision is not None:
-            self.application.keep(self, CachedAnswer(revision, self.route, representation))
+            self.application.keep(self, revision, representation)
         self.send_representation(representation, status=status, from_index=revision is not None)
 
     def send_representation(
@@ -157,12 +156,29 @@ class Exchange(httputil.HTTPMessageDelegate):
         if from_index:
             headers.append(self.application.state_header())
         if status == 200 and none_match(self.headers.get("If-None-Match"), etag):
-            self.send(304, headers)
+            self._send_lines(304, headers, b"")
             return
         headers.append(("Content-Type", JSON))
         if gzipped:
             headers.append(("Content-Encoding", "gzip"))
-        self.send(status, headers, body)
+        self._send_lines(status, headers, body)
+
+    def _send_lines(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        """As :meth:`send`, for headers whose values are the program's own: they go out as they are.
+
+        Where the connection has to say how it goes on, or others read the answer, Tornado writes the head.
+        """
+        common = self.application.common_lines()
+        goes_on = self.headers.get("Connection") in (None, "keep-alive")
+        if common is None or self.version != "HTTP/1.1" or not goes_on:
+            self.send(status, headers, body)
+            return
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+        length = "" if status == 304 else f"Content-Length: {len(body)}\r\n"
+        head = f"HTTP/1.1 {status} {_REASONS[status]}\r\n{lines}{common}{length}\r\n".encode("latin-1")
+        self.started = True
+        self.connection.write(head if self.head else head + body)
+        self.close(status)
 
     # --- streams -----------------------------------------------------------------------------------
 

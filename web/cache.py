@@ -8,6 +8,7 @@ from typing import NamedTuple
 from web.conditional import Representation
 
 _OVERHEAD = 512  # an entry's own objects, roughly
+_MOST_ASKED = 8192
 
 
 class CachedAnswer(NamedTuple):
@@ -29,6 +30,7 @@ class ResponseCache:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._answers: OrderedDict[tuple[str, bool], CachedAnswer] = OrderedDict()
+        self._asked: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -46,9 +48,27 @@ class ResponseCache:
             return None
         if answer.revision != revision:
             self._forget(key)
+            self._note(key)
             return None
         self._answers.move_to_end(key)
         return answer
+
+    def wants(self, target: str, gzip: bool) -> bool:
+        """Whether a target is asked for again, and its answer worth being kept; the first time it is not.
+
+        What is asked once, such as pages that somebody leafs through, would displace what others poll, and
+        go through more memory than a processor's cache holds.
+        """
+        key = (target, gzip)
+        if key in self._answers or hash(key) in self._asked:
+            return True
+        self._note(key)
+        return False
+
+    def _note(self, key: tuple[str, bool]) -> None:
+        if len(self._asked) >= _MOST_ASKED:
+            self._asked.clear()
+        self._asked.add(hash(key))
 
     def put(self, target: str, gzip: bool, answer: CachedAnswer) -> None:
         """Keep an answer, and let go of the oldest for it."""
