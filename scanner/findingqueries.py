@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from scanner.findings import FRAMES
 from scanner.owners import search_key
@@ -15,8 +15,10 @@ from scanner.records import AssetType, Feature, FindingItem, FindingRequest, Kin
 _PUBLISHED = 1
 _PORTION = 500
 # A job is one that has a row: an owner may name another, which nobody could ask for.
-_LOWEST_JOB = "(SELECT min(job) FROM job_scopes js JOIN jobs USING(job) WHERE js.scope=f.scope)"
-_COLUMNS = f"f.type, f.id, f.feature, f.kind, f.path, f.claimed, f.detail, f.since, f.seen, {_LOWEST_JOB}"
+_LOWEST_JOB = "SELECT min(job) FROM job_scopes js JOIN jobs USING(job) WHERE js.scope="
+_TEXTS = "f.type, f.id, f.feature, f.kind, f.path, f.claimed, f.detail, f.since, f.seen"
+_COLUMNS = f"{_TEXTS}, ({_LOWEST_JOB}f.scope)"
+_TYPES, _FEATURES, _KINDS = tuple(AssetType), tuple(Feature), {str(kind): kind for kind in Kind}
 _MOST_ASKED = 1000
 _MOST_KEYS = 50_000  # that are remembered in an order
 _TIES = ("id", "type", "feature", "kind")
@@ -44,6 +46,8 @@ class FindingReader:
         self._root = root
         self._orders: dict[FindingRequest, list[Key]] = {}
         self._asked: set[FindingRequest] = set()
+        self._totals: dict[Hashable, int] = {}
+        self._lowest: dict[int, str | None] = {}
 
     def verification(self, job: str | None) -> Verification:
         """The report."""
@@ -89,6 +93,8 @@ class FindingReader:
         """The index has changed: drop what is remembered of it."""
         self._orders.clear()
         self._asked.clear()
+        self._totals.clear()
+        self._lowest.clear()
 
     def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
         """All findings, whatever the page's limit; read in portions, so that nothing is held meanwhile."""
@@ -135,7 +141,8 @@ class FindingReader:
                 return None
             held = sum(map(len, self._orders.values()))
             if len(self._orders) >= _MOST_ASKED or held > _MOST_KEYS:
-                self.forget()
+                self._orders.clear()
+                self._asked.clear()
             self._orders[anywhere] = known
         return known
 
@@ -162,12 +169,23 @@ class FindingReader:
         if not keys:
             return []
         sql = (
-            f"SELECT {_COLUMNS} FROM findings f"
+            f"SELECT {_TEXTS}, f.scope FROM findings f"
             f" WHERE (f.type, f.id, f.feature, f.kind) IN (VALUES {', '.join(['(?, ?, ?, ?)'] * len(keys))})"
         )
         rows = self._db.execute(sql, [value for key in keys for value in key])
-        found = {row[:4]: _item(row) for row in rows}
+        found = {row[:4]: _item((*row[:9], self._lowest_job(row[9]))) for row in rows}
         return [found[key] for key in keys]
+
+    def _lowest_job(self, scope: int) -> str | None:
+        """The job of what is in a scope."""
+        try:
+            return self._lowest[scope]
+        except KeyError:
+            (job,) = self._db.execute(f"{_LOWEST_JOB}?", (scope,)).fetchone()
+            if len(self._lowest) >= _MOST_KEYS:
+                self._lowest.clear()
+            self._lowest[scope] = job
+            return cast("str | None", job)
 
     def _rows(
         self, filters: Filter, terms: Sequence[_Term], limit: int, offset: int
@@ -211,10 +229,17 @@ class FindingReader:
 
     def _counted(self, wanted: FindingRequest) -> int:
         """How many findings there are, by the counters."""
-        kinds, features = wanted.kinds or Kind, wanted.features or Feature
-        names = {f"finding:{kind}:{int(feature)}" for kind in kinds for feature in features}
-        counters = self._counters(wanted.job_id, wanted.asset_type)
-        return sum(n for name, n in counters.items() if name in names)
+        key = (wanted.job_id, wanted.kinds, wanted.features, wanted.asset_type)
+        total = self._totals.get(key)
+        if total is None:
+            kinds, features = wanted.kinds or Kind, wanted.features or Feature
+            names = {f"finding:{kind}:{int(feature)}" for kind in kinds for feature in features}
+            counters = self._counters(wanted.job_id, wanted.asset_type)
+            total = sum(n for name, n in counters.items() if name in names)
+            if len(self._totals) >= _MOST_ASKED:
+                self._totals.clear()
+            self._totals[key] = total
+        return total
 
     def _counters(self, job: str | None, asset_type: AssetType | None = None) -> dict[str, int]:
         """Every counter by its name, over both types or one."""
@@ -267,10 +292,10 @@ def _item(row: Sequence[Any]) -> FindingItem:
     type, id, feature, kind, path, claimed, detail, since, seen, job = row[:10]
     return FindingItem(
         job,
-        AssetType(type),
+        _TYPES[type],
         id,
-        Feature(feature % FRAMES),
-        Kind(kind),
+        _FEATURES[feature % FRAMES],
+        _KINDS[kind],
         path,
         claimed,
         detail,

@@ -328,7 +328,7 @@ class AssetRecord:
     findings: tuple[FindingItem, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would make each take three times as long to build
 class FindingItem:
     """One published disagreement; ``path`` is relative to the data root, times in microseconds."""
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import msgspec
+
 from scanner.records import AssetType, Feature, Kind, Page
 from web.problems import ParameterError, bad_parameters
 
@@ -19,8 +21,7 @@ INTEGER_END = 2**63
 NOT_UTF8 = "must be UTF-8"
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True, gc=False):
     """Every parameter that any endpoint has, read and checked; what is absent has its default."""
 
     page: Page

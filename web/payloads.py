@@ -13,6 +13,7 @@ from scanner.records import (
     AssetFile,
     AssetItem,
     AssetRecord,
+    AssetType,
     Feature,
     FeatureCounts,
     FindingItem,
@@ -51,6 +52,8 @@ from web.wire import (
     VideoWithUrls,
 )
 
+_TYPE_NAMES = tuple(type.wire for type in AssetType)
+_FEATURE_NAMES = tuple(feature.wire for feature in Feature)
 _PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch  # what percent-encoding leaves as it is
 
 
@@ -167,10 +170,10 @@ class Payloads:
         """An item of the list of findings."""
         return Finding(
             item.job_id,
-            item.type.wire,  # type: ignore[arg-type]  # the two names are the members of the enum
+            _TYPE_NAMES[item.type],  # type: ignore[arg-type]  # the two names are the members of the enum
             item.asset_id,
-            item.feature.wire,  # type: ignore[arg-type]
-            item.kind.value,
+            _FEATURE_NAMES[item.feature],  # type: ignore[arg-type]
+            item.kind,
             self.path(item.path),
             item.claimed_path,
             item.detail,

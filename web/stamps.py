@@ -22,6 +22,7 @@ class Stamps:
         self._shift = (offset.utcoffset(None) or timedelta()) // timedelta(seconds=1)
         self._days: dict[int, str] = {}
         suffix = self._slowly(0)[19:]
+        self._minutes = _MINUTES
         self._seconds = tuple(f"{second:02}{suffix}" for second in range(60))
 
     def __call__(self, second: int) -> str:
@@ -32,7 +33,7 @@ class Stamps:
             text = self._slowly(second)
             self._remember(day, text)
             return text
-        return date + _MINUTES[rest // 60] + self._seconds[rest % 60]
+        return f"{date}{self._minutes[rest // 60]}{self._seconds[rest % 60]}"
 
     def _slowly(self, second: int) -> str:
         moment = min(max(second, _FIRST_SECOND), _LAST_SECOND)
