@@ -82,9 +82,10 @@ class Assets(NamedTuple):
 
 class Ready(NamedTuple):
     """All of it. ``rest`` are the positions of files that make no whole asset, those that no pattern knows
-    included; ``deeper`` are the folders of the folders."""
+    included; ``deeper`` are the folders of the folders; ``seen_ns`` is when the first look began."""
 
     device: int
+    seen_ns: int
     directories: Directories
     files: Files
     assets: list[Assets]
@@ -118,8 +119,8 @@ def make(family: Sequence[Listing], layout: Layout, rules: Rules, settle_ns: int
     entries = [sorted(listing.files.values()) for listing in family]
     columns = [list(column) for column in zip(*chain.from_iterable(entries), strict=True)]
     names, inodes, sizes, mtimes, ctimes, links = columns or [[] for _ in Entry._fields]
-    young_ns = min(listing.seen_ns for listing in family) - settle_ns
-    if max(chain(mtimes, ctimes), default=young_ns - 1) >= young_ns:
+    seen_ns = min(listing.seen_ns for listing in family)
+    if max(chain(mtimes, ctimes), default=0) >= seen_ns - settle_ns:
         return None
     numbers = list(chain.from_iterable(repeat(n, len(some)) for n, some in enumerate(entries)))
     prefixes = [join(listing.directory, "") for listing in family]
@@ -129,7 +130,7 @@ def make(family: Sequence[Listing], layout: Layout, rules: Rules, settle_ns: int
     directories = _directories(family)
     assets, rest = _Sorting(sighted, files, rules, frozenset(directories.paths)).sorted_out()
     deeper = [join(listing.directory, name) for listing in family[1:] for name in listing.directories]
-    return Ready(family[0].device, directories, files, assets, rest, deeper)
+    return Ready(family[0].device, seen_ns, directories, files, assets, rest, deeper)
 
 
 def _is_plain(family: Sequence[Listing]) -> bool:
