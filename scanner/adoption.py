@@ -10,7 +10,8 @@ from typing import Any
 from scanner.cases import Case
 from scanner.claims import ClaimTable, Key
 from scanner.expectations import OTHER_ID, Expectations
-from scanner.layout import Layout, Placement
+from scanner.layout import Layout
+from scanner.matching import Placement
 from scanner.pathhash import path_hash
 from scanner.placing import Places, key_of
 from scanner.records import ARTIFACTS, AssetType, Feature

@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+from scanner.bulk import Insertion
 from scanner.cases import Case, Record
 from scanner.owners import OwnerTable
 from scanner.records import AssetType, Feature
@@ -15,6 +16,11 @@ from scanner.resolve import HAS, CheckState, Resolved, check_state
 if TYPE_CHECKING:
     from scanner.ready import Assets
 
+_WHOLE = Insertion(
+    "assets(type, scope, owner, listed, asset, id, has, checks, ts, image, segment, embedding, keypoints,"
+    " image_mtime, image_updated, updated)",
+    "(?,?,?,1,?,?,?,?,?,?,?,?,?,?,?,?)",
+)
 Moves = dict[str, list[tuple[int | None, int | None]]]
 
 
@@ -70,12 +76,8 @@ class AssetRows:
         type, owner, ids = assets[:3]
         numbers = range(self._next, self._next + len(ids))
         self._next = numbers.stop
-        self._db.executemany(
-            "INSERT INTO assets(type, scope, owner, listed, asset, id, has, checks, ts, image, segment,"
-            " embedding, keypoints, image_mtime, image_updated, updated)"
-            f" VALUES({type:d},{scope:d},?,1,?,?,?,?,?,?,?,?,?,?,?,?)",
-            zip(repeat(owner), numbers, *assets.columns, strict=False),
-        )
+        alike = (repeat(value) for value in (type, scope, owner))
+        _WHOLE.run(self._db, zip(*alike, numbers, *assets.columns, strict=False))
         counts = self._owners.counts
         for (has, checks), number in Counter(zip(assets.has, assets.checks, strict=True)).items():
             for name in _counted(has & 7, checks):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain, compress, repeat
+from itertools import compress, repeat
 from typing import Any
 
 import apsw
 import numpy as np
 
+from scanner.bulk import Insertion
 from scanner.claimpath import ClaimPaths
 from scanner.naming import Digests, Naming, Numbers, hashes_of
 from scanner.records import AssetRow, AssetType, Feature
@@ -26,6 +27,7 @@ Namers = dict[str, list[tuple[AssetType, str, Feature]]]
 
 _COLUMNS = "type, id, owner, ts, image, segment, embedding, keypoints, embedded, time"
 _PATHS = slice(4, 8)  # of these columns
+_INSERTION = Insertion(f"claims({_COLUMNS})", "(?,?,?,?,?,?,?,?,?,?)")
 _PORTION = 5000
 _STALE = 1_000_000  # paths that no row names any more, which may be remembered all the same
 NO_CLAIMS: tuple[Claim | None, ...] = (None, None, None, None)
@@ -228,10 +230,7 @@ class ClaimTable:
     def _insert(self, rows: Sequence[AssetRow]) -> None:
         if not rows:
             return
-        for start in range(0, len(rows), _TOGETHER):
-            some = rows[start : start + _TOGETHER]
-            sql = _INSERT if len(some) == _TOGETHER else _inserting(len(some))
-            self._db.execute(sql, tuple(chain.from_iterable(some)))
+        _INSERTION.run(self._db, rows)
         self.any = True
         last = self._db.last_insert_rowid()
         self._note_paths(range(last - len(rows) + 1, last + 1), rows)
@@ -322,12 +321,3 @@ def _unknown(known: Numbers, ids: Sequence[str]) -> Iterable[str]:
 def _record(type: AssetType, row: tuple[Any, ...]) -> AssetRow:
     _, id, owner, ts, image, segment, embedding, keypoints, embedded, time, _ = row
     return AssetRow(type, id, owner, ts, image, segment, embedding, keypoints, bool(embedded), time)
-
-
-def _inserting(count: int) -> str:
-    """Many rows a statement: each step of SQLite lets another thread of Python go first."""
-    return f"INSERT INTO claims({_COLUMNS}) VALUES " + ",".join(["(?,?,?,?,?,?,?,?,?,?)"] * count)
-
-
-_TOGETHER = 500
-_INSERT = _inserting(_TOGETHER)

@@ -12,7 +12,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from scanner.claims import Key, Namers
-from scanner.layout import Layout, Placement
+from scanner.layout import Layout
+from scanner.matching import Placement
 from scanner.records import ARTIFACTS, AssetRow, AssetType, Feature
 from scanner.resolve import Claim, Evidence, Found
 from scanner.tree import State

@@ -12,32 +12,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from scanner.matching import OWNER_NAMES, TYPES, Matcher, Placement, Rule, by_order
 from scanner.pattern import EXT, WILDCARD, Pattern, Template, encodable, fold_ext, is_proper, match_key
 from scanner.records import ARTIFACTS, AssetType, Feature
 from scanner.settings import LayoutConfig
 
-OWNER_NAMES = {AssetType.VIDEO_FRAME: "video_id", AssetType.PRODUCT_IMAGE: "product_id"}
-"""The placeholder that names what an asset belongs to."""
-
-_TYPES = (AssetType.VIDEO_FRAME, AssetType.PRODUCT_IMAGE)  # in the order in which they take a path
 _DIGITS = re.compile(r"[0-9]+")
-
-
-class Placement(NamedTuple):
-    """What the patterns say about one path.
-
-    ``rank`` is the position of the pattern in its list, ``ext_rank`` that of the matched extension among
-    ``extensions`` (0 without ``{ext}``). ``asset_id`` is None where the path does not tell it; an artifact
-    then belongs to the image whose ``artifact_keys`` hold ``key``.
-    """
-
-    type: AssetType
-    feature: Feature
-    rank: int
-    ext_rank: int
-    asset_id: str | None
-    owner_id: str | None
-    key: str
 
 
 class ImageNames(NamedTuple):
@@ -60,168 +40,6 @@ class ToldImage(NamedTuple):
     keys: dict[str, Feature]
 
 
-Wanted = Mapping[tuple[AssetType, Feature], Sequence[Template]]
-"""What the patterns of each artifact are filled with names by."""
-
-
-class Rule(NamedTuple):
-    """One pattern and what a path is that matches it."""
-
-    type: AssetType
-    feature: Feature
-    rank: int
-    pattern: Pattern
-    id_template: Template
-
-    @property
-    def is_image(self) -> bool:
-        """Whether this rule finds source files."""
-        return self.feature is Feature.IMAGE
-
-    @property
-    def order(self) -> tuple[int, bool, int, int, int]:
-        """The sort key: the first of several rules that match takes the path."""
-        return -self.pattern.literals, not self.is_image, _TYPES.index(self.type), self.feature, self.rank
-
-    def id_source(self) -> Template | None:
-        """How this rule's names give the asset's id; None where they do not suffice."""
-        if not self.is_image and "id" in self.pattern.names:
-            return Template("%s", ("id",))
-        known = set(self.pattern.names)
-        if self.is_image and self.pattern.has_ext:
-            known.add(EXT)
-        return self.id_template if known.issuperset(self.id_template.slots) else None
-
-    def may_meet(self, other: Rule) -> bool:
-        """False only if no path can match both rules."""
-        mine, theirs = self.pattern, other.pattern
-        return (
-            mine.depth == theirs.depth
-            and (mine.prefix.startswith(theirs.prefix) or theirs.prefix.startswith(mine.prefix))
-            and (mine.suffix.endswith(theirs.suffix) or theirs.suffix.endswith(mine.suffix))
-        )
-
-
-class _Branch:
-    """A rule as one alternative of a combined expression: turns its groups into a Placement."""
-
-    __slots__ = ("_ext", "_head", "_id_form", "_id_slots", "_key", "_owner", "_ranks", "prospect", "rivals")
-
-    def __init__(
-        self, rule: Rule, first_group: int, order: Sequence[str], ranks: Mapping[str, int], wanted: Wanted
-    ) -> None:
-        groups = {name: first_group + position for position, name in enumerate(order)}
-        ids, key = rule.id_source(), rule.pattern.template
-        self._head = (rule.type, rule.feature, rule.rank)
-        self._id_form = ids.form if ids else None
-        self._id_slots = tuple(groups[slot] for slot in ids.slots) if ids else ()
-        self._owner = groups.get(OWNER_NAMES[rule.type], 0)
-        self._ext = groups.get(EXT, 0)
-        self._key = (key.form, tuple(groups[slot] for slot in key.slots))
-        self._ranks = ranks
-        self.prospect = _Prospect(rule, groups, wanted) if rule.is_image else None
-        self.rivals: _Matcher | None = None
-
-    def asset_id(self, found: re.Match[str]) -> str | None:
-        """The id that the match tells."""
-        return None if self._id_form is None else _filled(self._id_form, self._id_slots, found)
-
-    def placement(self, path: str, found: re.Match[str]) -> Placement:
-        """The placement of the path that ``found`` matched."""
-        asset_id = self.asset_id(found)
-        owner = found[self._owner] if self._owner else None
-        ext_rank, key = 0, path
-        if self._ext:
-            ext_rank, key = self._ranks[fold_ext(found[self._ext])], _filled(*self._key, found)
-        return Placement(*self._head, ext_rank, asset_id, owner, key)
-
-
-class _Prospect:
-    """An image's rule, prepared to tell from one match where all of its artifacts are; ``groups`` are those
-    of the match by name.
-
-    ``keys`` are the feature, the form and the groups that fill it, 0 for the asset's id; left out is what
-    no image of this rule can fill or what would be no proper path.
-    """
-
-    __slots__ = ("frame", "keys", "owner", "type")
-
-    def __init__(self, rule: Rule, groups: Mapping[str, int], wanted: Wanted) -> None:
-        groups = {name: number for name, number in groups.items() if name != EXT}
-        self.type = rule.type
-        self.owner = groups.get(OWNER_NAMES[rule.type], 0)
-        self.frame = groups.get("frame", 0) if rule.type is AssetType.VIDEO_FRAME else 0
-        if _is_plain(rule.id_template):
-            groups["id"] = 0
-        else:
-            groups.pop("id", None)
-        self.keys = [
-            (feature, form, tuple(groups[slot] for slot in slots))
-            for feature in ARTIFACTS
-            for form, slots in wanted[rule.type, feature]
-            if all(slot in groups for slot in slots) and is_proper(form % (("x",) * len(slots)))
-        ]
-
-
-def _is_plain(template: Template) -> bool:
-    """Whether what the template gives can stand for a name, filled with any names."""
-    return "/" not in template.form and WILDCARD not in template.form and encodable(template.form)
-
-
-def _filled(form: str, slots: tuple[int, ...], found: re.Match[str]) -> str:
-    return form % (found.group(*slots) if slots else ())
-
-
-class _Matcher:
-    """Rules whose paths have the same depth, as one expression whose first alternative that fits wins."""
-
-    __slots__ = ("_branches", "match")
-
-    def __init__(self, rules: Iterable[Rule], ranks: Mapping[str, int], wanted: Wanted) -> None:
-        self._branches: dict[int, tuple[Rule, _Branch]] = {}
-        alternatives: list[str] = []
-        groups = 0
-        for rule in sorted(rules, key=_order):
-            source, names = rule.pattern.source(f"r{len(alternatives)}_")
-            branch = _Branch(rule, groups + 1, names, ranks, wanted)
-            groups += len(names) + 1
-            self._branches[groups] = (rule, branch)
-            # An empty last group, so that lastindex tells the alternative also where it captures nothing.
-            alternatives.append(source + r"\Z()")
-        self.match = re.compile("|".join(alternatives)).match
-
-    def link_rivals(self, rules: Sequence[Rule], ranks: Mapping[str, int], wanted: Wanted) -> None:
-        """Let each artifact know the artifacts of the other type that may lie at the same path."""
-        for rule, branch in self._branches.values():
-            if rule.is_image:
-                continue
-            rivals = [other for other in rules if _compete(rule, other)]
-            branch.rivals = _Matcher(rivals, ranks, wanted) if rivals else None
-
-    def branch(self, found: re.Match[str]) -> _Branch:
-        """The rule whose alternative has matched."""
-        return self._branches[found.lastindex or 0][1]
-
-    def classify(self, path: str) -> tuple[Placement, ...]:
-        """The winner, and behind an artifact the best one of the other type."""
-        found = self.match(path)
-        if found is None:
-            return ()
-        branch = self.branch(found)
-        first = branch.placement(path, found)
-        if branch.rivals is None:
-            return (first,)
-        return (first, *branch.rivals.classify(path))
-
-
-def _order(rule: Rule) -> tuple[int, bool, int, int, int]:
-    return rule.order
-
-
-def _compete(rule: Rule, other: Rule) -> bool:
-    return not other.is_image and rule.type is not other.type and rule.may_meet(other)
-
-
 class Layout:
     """All patterns of a configuration. Immutable, safe to share between threads.
 
@@ -234,11 +52,11 @@ class Layout:
         for rank, extension in enumerate(config.extensions):
             self._ranks.setdefault(fold_ext(extension), rank)
         self._rules = _rules(config)
-        self._images: dict[AssetType, list[tuple[Rule, Template | None]]] = {kind: [] for kind in _TYPES}
+        self._images: dict[AssetType, list[tuple[Rule, Template | None]]] = {kind: [] for kind in TYPES}
         self._wanted: dict[tuple[AssetType, Feature], list[Template]] = {
-            (kind, feature): [] for kind in _TYPES for feature in ARTIFACTS
+            (kind, feature): [] for kind in TYPES for feature in ARTIFACTS
         }
-        for rule in sorted(self._rules, key=_order):
+        for rule in sorted(self._rules, key=by_order):
             if rule.is_image:
                 self._images[rule.type].append((rule, rule.id_source()))
         for rule in self._rules:
@@ -247,14 +65,14 @@ class Layout:
         self._all = self._matchers(self._rules)
         self._artifacts = self._matchers([rule for rule in self._rules if not rule.is_image])
         self.roots = _roots(self._rules)
-        self.telling = frozenset(kind for kind in _TYPES if _tells(kind, self._rules, config.extensions))
+        self.telling = frozenset(kind for kind in TYPES if _tells(kind, self._rules, config.extensions))
         """The types of asset whose artifacts' paths alone say whose they are: nothing else can lie there."""
 
-    def _matchers(self, rules: Sequence[Rule]) -> dict[int, _Matcher]:
+    def _matchers(self, rules: Sequence[Rule]) -> dict[int, Matcher]:
         depths: dict[int, list[Rule]] = {}
         for rule in rules:
             depths.setdefault(rule.pattern.depth, []).append(rule)
-        matchers = {depth: _Matcher(group, self._ranks, self._wanted) for depth, group in depths.items()}
+        matchers = {depth: Matcher(group, self._ranks, self._wanted) for depth, group in depths.items()}
         for depth, matcher in matchers.items():
             matcher.link_rivals(depths[depth], self._ranks, self._wanted)
         return matchers
@@ -322,16 +140,9 @@ class Layout:
         asset_id, prospect = branch.asset_id(found), branch.prospect
         if prospect is None or asset_id is None:
             return None
-        return ToldImage(
-            prospect.type,
-            asset_id,
-            found[prospect.owner] if prospect.owner else None,
-            self._timestamp(found[prospect.frame]) if prospect.frame else None,
-            {
-                form % tuple([found[slot] if slot else asset_id for slot in slots]): feature
-                for feature, form, slots in prospect.keys
-            },
-        )
+        owner = found[prospect.owner] if prospect.owner else None
+        timestamp = self._timestamp(found[prospect.frame]) if prospect.frame else None
+        return ToldImage(prospect.type, asset_id, owner, timestamp, prospect.keys(found))
 
     def match_key(self, key: str, path: str) -> int | None:
         """The rank of the extension that makes ``path`` an instance of ``key`` (0 if exact), else None."""
@@ -352,7 +163,7 @@ def _rules(config: LayoutConfig) -> tuple[Rule, ...]:
     sections = {AssetType.VIDEO_FRAME: config.frames, AssetType.PRODUCT_IMAGE: config.products}
     return tuple(
         Rule(kind, feature, rank, Pattern(text, config.extensions), Template.of(sections[kind].id))
-        for kind in _TYPES
+        for kind in TYPES
         for feature in Feature
         for rank, text in enumerate(getattr(sections[kind], feature.wire))
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from scanner.claims import ClaimTable, Key
-from scanner.layout import Layout, Placement
+from scanner.layout import Layout
+from scanner.matching import Placement
 from scanner.records import AssetType, Feature
 
 

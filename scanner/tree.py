@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 
+from scanner.bulk import Insertion
 from scanner.listing import Listing
 from scanner.records import Entry, Feature
 
 if TYPE_CHECKING:
     from scanner.ready import Directories, Files
 
+_DIRECTORIES = Insertion("dirs", "(?,?,?,?,?,?)")
+_FILES = Insertion("files", "(?,?,?,?,?,?,?,0)")
 LINK = 1
 UNMATCHED = 2
 KIND = 7 << 2
@@ -225,14 +228,9 @@ class Tree:
         numbers = range(first, self._next)
         parent = self.directory_id(split(directories.paths[0])[0]) or 0
         self._ids.update(zip(directories.paths, numbers, strict=True))
-        self._db.executemany(
-            "INSERT INTO dirs VALUES(?,?,?,?,?,?)",
-            zip(numbers, chain([parent], repeat(first)), *directories, strict=False),
-        )
-        self._db.executemany(
-            "INSERT INTO files VALUES(?,?,?,?,?,?,?,0)",
-            zip(map(first.__add__, files.directories), *files[1:], strict=True),
-        )
+        parents = chain([parent], repeat(first))
+        _DIRECTORIES.run(self._db, zip(numbers, parents, *directories, strict=False))
+        _FILES.run(self._db, zip(map(first.__add__, files.directories), *files[1:], strict=True))
 
     def remove(self, directory: str) -> Changes:
         """Remove a directory that is gone, and everything below it."""

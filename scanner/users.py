@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from scanner.claims import ClaimTable, Key
-from scanner.layout import Placement
+from scanner.matching import Placement
 from scanner.pathhash import path_hash
 from scanner.placing import key_of
 from scanner.records import AssetType, Feature

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from scanner.config import Config
 from scanner.fresh import FreshAssets
 from scanner.index import Index
-from scanner.layout import Layout, Placement
+from scanner.layout import Layout
 from scanner.listing import Listing
+from scanner.matching import Placement
 from scanner.records import AssetRow, AssetType, Entry, Feature, JobRow, ProductRow, VideoRow
 from scanner.rows import Rows, Table
 from scanner.settings import FRAMES, PRODUCTS, LayoutConfig

@@ -12,7 +12,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from scanner.config import LayoutConfig
-from scanner.layout import ImageNames, Layout, Placement
+from scanner.layout import ImageNames, Layout
+from scanner.matching import Placement
 from scanner.pattern import WILDCARD
 from scanner.records import ARTIFACTS, AssetType, Feature
 

@@ -15,8 +15,9 @@ from test_fresh import EXAMPLES, SECOND, Script, World, expected, scripts, shown
 
 from scanner.config import Config, DatabaseConfig
 from scanner.index import Index
-from scanner.layout import Layout, Placement
+from scanner.layout import Layout
 from scanner.listing import Listing
+from scanner.matching import Placement
 from scanner.portions import LARGE
 from scanner.ready import Ready, make
 from scanner.records import ARTIFACTS, AssetRow, AssetType, Entry, Feature
