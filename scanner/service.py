@@ -68,6 +68,7 @@ class Service:
             self.poller.start()
         try:
             while not self._stopping.is_set():
+                self._tell_pending()  # before it is looked at: that may take a while
                 idle = self.worker.step()
                 if self._may_verify(time.monotonic()) and self.verifier.step():
                     idle = min(idle, 0.01)
@@ -105,9 +106,12 @@ class Service:
     def _status(self) -> PollerStatus | None:
         return None if self.poller is None else self.poller.status()
 
+    def _tell_pending(self) -> None:
+        self.board.set_pending(self.worker.pending, self.verifier.pending)
+
     def _report(self, now: float) -> None:
         self.board.beat()
-        self.board.set_pending(self.worker.pending, self.verifier.pending)
+        self._tell_pending()
         if now < self._publish_at and self.worker.ready == self._was_ready:
             return
         self._publish_at = now + PUBLISH_SECONDS

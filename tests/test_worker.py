@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reconciling import drive, indexed, running, settle
+from reconciling import drive, indexed, running, settle, walk
 from watching import exchange
 
 from scanner import portions
@@ -142,6 +142,35 @@ def test_the_index_equals_a_walk_after_any_sequence_of_operations(
                 settle(worker, world.data)
             if not world.linked:
                 assert reconcile(worker) == 0
+    finally:
+        world.close()
+        shutil.rmtree(world.base)
+
+
+MARKS = '["products/{product_id}/{image}.{ext}", "marks/{product_id}/{image}.{ext}"]'
+
+
+@settings(max_examples=max(1, SEQUENCES // 4), deadline=None, suppress_health_check=list(HealthCheck))
+@given(parts=st.lists(st.lists(OPERATION, min_size=1, max_size=20), min_size=1, max_size=3))
+def test_nothing_is_pending_only_once_the_index_equals_a_walk(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[list[Operation]]
+) -> None:
+    """A file that is written last is told of last: once it is known, so is all that was done before."""
+    world = World(tmp_path_factory.mktemp("world"))
+    marks = world.data / "marks" / "m"
+    marks.mkdir(parents=True)
+    try:
+        with running(world.data, world.state, SIDECAR_LAYOUT__PRODUCTS__IMAGE=MARKS) as worker:
+            settle(worker, world.data)
+            for number, part in enumerate(parts):
+                for operation in part:
+                    if operation[0] not in LINKS:
+                        world.perform(operation)
+                (marks / f"{number}.jpg").write_bytes(b"x")
+                name = f"marks/m/{number}.jpg"
+                drive(worker, lambda: not worker.pending and name in indexed(worker.index))  # noqa: B023
+                held = indexed(worker.index)
+                assert held == walk(world.data)
     finally:
         world.close()
         shutil.rmtree(world.base)
