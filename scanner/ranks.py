@@ -16,7 +16,7 @@ import logging
 import time
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,17 +75,13 @@ class Rank:
     def __init__(self, db: Any, division: Division) -> None:
         self.division = division
         self._source, self._order = division
-        # Where a move has what is sorted by, and whether it is in descending order, for each part.
-        self._places = [
-            [(_MOVED.index(term.column), term.descending and term.column != "id") for term in part.terms]
-            for part in self._order
-        ]
+        self._key_of = _keys(self._order)
         # The end of every block but the last, inclusive: a part of the order, and what is sorted by in it,
         # so that it can be compared. A part alone is the end of the one before.
         self._ends: list[Key] = []
         self._counts: Counts = np.zeros((64, 8), np.int64)
         self._sums: dict[str | None, Sums] = {}
-        self._size = 0
+        self._sizes: list[int] = []  # of the blocks
         self._grown: set[int] = set()
         self.used = time.monotonic()
         while self._extend(db):
@@ -101,7 +97,7 @@ class Rank:
         place = len(self._ends)
         has, key = self._block(db, place)
         self._counts[place] = _counted(has)
-        self._size += len(has)
+        self._sizes.append(len(has))
         if key is not None:
             self._ends.append(self._key(self._part(place), key))
         elif self._part(place) + 1 < len(self._order):
@@ -131,19 +127,18 @@ class Rank:
     def follow(self, moves: Sequence[Move]) -> None:
         """Take in what has moved, in the order of the log."""
         type, scopes, owner = self._source.type, self._source.scopes, self._source.owner
-        for move in moves:
-            if move[1] == type and (move[2] in scopes if owner is None else move[3] == owner):
-                self._move(move)
-
-    def _move(self, move: Move) -> None:
-        """An asset has come or gone."""
-        sign, has = move[0], move[5]
-        place = bisect_left(self._ends, self._key_of(move))
-        self._counts[place, has] += sign
-        self._size += sign
-        if sign > 0:
-            self._grown.add(place)
-        if self._sums:
+        ours = [
+            move
+            for move in moves
+            if move[1] == type and (move[2] in scopes if owner is None else move[3] == owner)
+        ]
+        for move in ours:
+            place = bisect_left(self._ends, self._key_of(move))
+            self._counts[place, move[5]] += move[0]
+            self._sizes[place] += move[0]
+            if self._sizes[place] > 2 * BLOCK:
+                self._grown.add(place)
+        if ours:
             self._sums.clear()
 
     def split(self, db: Any) -> bool:
@@ -153,17 +148,16 @@ class Rank:
         """
         grown, self._grown = self._grown, set()
         return all(
-            self._counts[place].sum() <= 2 * BLOCK or self._split(db, place)
-            for place in sorted(grown, reverse=True)
+            self._sizes[place] <= 2 * BLOCK or self._split(db, place) for place in sorted(grown, reverse=True)
         )
 
     @property
     def scattered(self) -> bool:
         """Whether so much has moved that most blocks are nearly empty."""
-        return len(self) > 64 and self._size < len(self) * BLOCK // 8
+        return len(self) > 64 and sum(self._sizes) < len(self) * BLOCK // 8
 
     def _split(self, db: Any, place: int) -> bool:
-        size = int(self._counts[place].sum())
+        size = self._sizes[place]
         rows = self._read(db, place, size)
         if len(rows) != size:
             LOG.error("a rank of %s counted %d assets where there are %d", self._source, size, len(rows))
@@ -172,6 +166,7 @@ class Rank:
         counts = np.array([np.bincount([row[0] for row in part], minlength=8) for part in parts], np.int64)
         used = self._counts[: len(self)]
         self._counts = np.concatenate([used[:place], counts, used[place + 1 :]])
+        self._sizes[place : place + 1] = map(len, parts)
         number = self._part(place)
         self._ends[place:place] = [self._key(number, part[-1][1:]) for part in parts[:-1]]
         self._sums.clear()
@@ -265,12 +260,24 @@ class Rank:
     def _key(self, part: int, values: Sequence[Any]) -> Key:
         return (part, *_signed(self._order[part].terms, values))
 
-    def _key_of(self, move: Move) -> Key:
-        """The key of an asset: it is in the first part for which it has all values."""
-        for part, places in enumerate(self._places):
-            if all(move[place] is not None for place, _ in places):
-                return (part, *[-move[place] if signed else move[place] for place, signed in places])
-        raise LookupError(f"the list has no place for {move[4]!r}")
+
+def _keys(order: Order) -> Callable[[Move], Key]:
+    """What gives the key of an asset in an order: it is in the part for which it has all values."""
+    last = _MOVED.index("id")
+    valued = next((part for part in order if len(part.terms) == 2), None)
+    if valued is None:
+        return lambda move: (0, move[last])
+    column, descending = _MOVED.index(valued.terms[0].column), valued.terms[0].descending
+    with_value = order.index(valued)
+    without = 1 - with_value
+
+    def key(move: Move) -> Key:
+        value = move[column]
+        if value is None:
+            return (without, move[last])
+        return (with_value, -value if descending else value, move[last])
+
+    return key
 
 
 def _signed(terms: Sequence[Term], values: Sequence[Any]) -> Key:
