@@ -31,7 +31,7 @@ SECONDS = float(os.environ.get("FLICKER_SECONDS", "5"))
 RATE = float(os.environ.get("FLICKER_RATE", "200"))
 ROW_SECONDS = 1.0
 """How long after a file its row comes at the latest."""
-GRACE_SECONDS = 4.0
+GRACE_SECONDS = 8.0
 VIDEOS = 20
 
 

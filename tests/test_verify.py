@@ -20,6 +20,7 @@ import pytest
 
 from scanner.records import Kind
 from web import cli
+from web.demoworker import Worker
 from web.demoworld import World, make_world
 
 
@@ -107,6 +108,22 @@ def test_exactly_what_is_broken_is_named_in_every_format(world: World, command: 
         assert answer["verification"]["findings"] == {"corrupt": {"segment": 1}}
         found = answer["findings"]
     assert [(item["kind"], item["feature"], item["path"]) for item in found] == [("corrupt", "segment", path)]
+
+
+def test_of_what_the_demo_breaks_exactly_that_is_named(world: World, command: Command) -> None:
+    worker = Worker(world, seed=11)
+    worker.break_each_way()
+    for _ in range(60):
+        worker.step()
+    assert worker.broken
+    done = command("--format", "ndjson")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {(item["asset_id"], item["feature"]) for item in found} == set(worker.broken)
+    assert done.returncode == 1
+    while worker.broken:
+        worker._repair()
+    done = command("--format", "ndjson")
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_kinds_jobs_and_limits_narrow_what_counts(world: World, command: Command) -> None:
