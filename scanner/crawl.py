@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from scanner.listing import Lister
 from scanner.listpool import BATCH, ListingPool, Seen, Wanted
+from scanner.parcel import Parcel
 from scanner.watch import DirectoryWatcher
 from scanner.worklist import Task, Worklist
 
@@ -27,7 +28,11 @@ class Crawl:
     None where the directory may not be listed or is listed otherwise."""
 
     def __init__(
-        self, lister: Lister, watcher: DirectoryWatcher, prepare: Callable[[Task, bool], Wanted | None]
+        self,
+        lister: Lister,
+        watcher: DirectoryWatcher,
+        terms: Callable[[], Parcel],
+        prepare: Callable[[Task, bool], Wanted | None],
     ) -> None:
         self._prepare = prepare
         self._watcher = watcher
@@ -37,7 +42,7 @@ class Crawl:
         self._about: dict[str, tuple[int, int]] = {}
         self._told_below: dict[str, set[str]] = {}
         self._again: list[str] = []
-        self.process = ListingPool(lister, watcher, PROCESSES)
+        self.process = ListingPool(lister, watcher, terms, PROCESSES)
 
     def __len__(self) -> int:
         """How many directories are known to have to be listed, or are on their way."""
@@ -89,8 +94,7 @@ class Crawl:
         for seen in arrived:
             self._again += seen.again
             self._again += self._told_below.pop(seen.look.directory, ())
-            overtaken = (look.directory for look in seen.folders if self.process.overtake(look.directory))
-            self._again += overtaken
+            self._again += filter(self.process.overtake, seen.below)
         for task in self.process.lost():
             self._list.push(task)
         self._expect_no_more()

@@ -47,6 +47,7 @@ class Layout:
     """
 
     def __init__(self, config: LayoutConfig) -> None:
+        self.config = config
         self._fps = config.frames.fps
         self._ranks: dict[str, int] = {}
         for rank, extension in enumerate(config.extensions):

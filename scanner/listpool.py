@@ -8,12 +8,15 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from scanner.listing import Gone, Lister, Listing, Look, Unreadable
-from scanner.listworker import FAMILY, GONE, LISTED, SAME, WATCH, Answer, Frames, pack
+from scanner.listworker import FAMILY, GONE, LISTED, READY, SAME, WATCH, Answer, Frames, pack
+from scanner.parcel import Parcel, listings, unpacked
+from scanner.portions import is_large
+from scanner.ready import Ready
 from scanner.records import Entry
 from scanner.watch import DirectoryWatcher
 from scanner.watchstats import Shared
@@ -56,21 +59,37 @@ class Wanted(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a directory was seen to hold, what it was asked for, and what its folders hold, if asked.
+    """What a directory was seen to hold, what it was asked for, and what its folders hold, if asked: all of
+    that may have come ready to be written.
 
     ``again`` are those of them that have to be listed once more: what befell them since was not told.
     """
 
-    look: Look | Same
+    look: Look | Same | Ready
     task: Task
     folders: tuple[Look, ...] = ()
     again: tuple[str, ...] = ()
 
     def each(self) -> list[tuple[Look | Same, Task]]:
         """The directory and its folders, each with what it was asked for."""
-        task = self.task
-        of_folders = ((look, task._replace(directory=look.directory)) for look in self.folders)
-        return [(self.look, task), *of_folders]
+        look = self.look
+        looks = listings(look) if isinstance(look, Ready) else [look, *self.folders]
+        return [(look, self.task._replace(directory=look.directory)) for look in looks]
+
+    @property
+    def listed(self) -> list[str]:
+        """Those of them that were listed and are not large."""
+        if isinstance(self.look, Ready):
+            return self.look.directories.paths
+        looks = (self.look, *self.folders)
+        return [look.directory for look in looks if isinstance(look, Listing) and not is_large(look)]
+
+    @property
+    def below(self) -> list[str]:
+        """The folders of which it tells."""
+        if isinstance(self.look, Ready):
+            return self.look.directories.paths[1:]
+        return [look.directory for look in self.folders]
 
 
 class _Request(NamedTuple):
@@ -90,12 +109,13 @@ class ListingProcess:
     sent by the next :meth:`receive`.
 
     The process watches for ``watcher`` what is to be watched: whatever comes of an answer, its watches are
-    entered or removed.
+    entered or removed. ``terms`` says how it makes rows, once it is started; see :mod:`scanner.parcel`.
     """
 
-    def __init__(self, lister: Lister, watcher: DirectoryWatcher) -> None:
+    def __init__(self, lister: Lister, watcher: DirectoryWatcher, terms: Callable[[], Parcel]) -> None:
         self._lister = lister
         self._watcher = watcher
+        self._terms = terms
         self._shared: Shared | None = None  # as of the start of the process
         self._process: subprocess.Popen[bytes] | None = None
         self._number = 0
@@ -218,10 +238,11 @@ class ListingProcess:
             self._watcher.drop([wd for wd in wds if wd is not None], asked)
             return None
         del self._flying[directory]
-        watches = [(look[1], wd) for look, wd in zip(looks, wds, strict=True) if wd is not None]
-        again = self._watcher.enter(watches, asked) if watches else ()
         first, *folders = map(_look, looks)
-        return Seen(first, flying[1], cast(tuple[Look, ...], tuple(folders)), tuple(again))
+        seen = Seen(first, flying[1], cast(tuple[Look, ...], tuple(folders)))
+        paths = (directory, *seen.below)
+        watches = [(path, wd) for path, wd in zip(paths, wds, strict=True) if wd is not None]
+        return seen._replace(again=tuple(self._watcher.enter(watches, asked))) if watches else seen
 
     def _write(self) -> None:
         """Send as much as the pipe takes now."""
@@ -249,7 +270,7 @@ class ListingProcess:
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
-        self._unsent[:0] = pack((self._lister.root, self._lister.ignore, fd))
+        self._unsent[:0] = pack((self._lister.root, self._lister.ignore, fd, self._terms()))
 
     def _answer(self, deadline: float) -> Any:
         """The next answer, None if it has not come by then. Raises OSError, EOFError: no more will come."""
@@ -309,8 +330,10 @@ def _instance(shared: Shared | None) -> int | None:
     return None if shared is None else shared.generation
 
 
-def _look(answer: tuple[Any, ...]) -> Look | Same:
+def _look(answer: tuple[Any, ...]) -> Look | Same | Ready:
     kind, directory = answer[:2]
+    if kind == READY:
+        return unpacked(answer[2])
     if kind == SAME:
         return Same(*answer[1:])
     if kind == GONE:
@@ -339,8 +362,10 @@ class ListingPool:
     The same as one of them to whoever asks; a directory is on its way with one process at a time.
     """
 
-    def __init__(self, lister: Lister, watcher: DirectoryWatcher, size: int) -> None:
-        self._processes = [ListingProcess(lister, watcher) for _ in range(size)]
+    def __init__(
+        self, lister: Lister, watcher: DirectoryWatcher, terms: Callable[[], Parcel], size: int
+    ) -> None:
+        self._processes = [ListingProcess(lister, watcher, terms) for _ in range(size)]
 
     def __len__(self) -> int:
         """How many directories are on their way, or were and have to be fetched from :meth:`lost`."""

@@ -20,9 +20,10 @@ from typing import Any, BinaryIO
 
 from scanner.inotify import LibcKernel, watch_mask
 from scanner.listing import LARGE, Gone, Lister, Listing, Look, Unreadable
+from scanner.parcel import Maker
 
 LENGTH = struct.Struct("<I")
-SAME, LISTED, GONE, UNREADABLE = range(4)
+SAME, LISTED, GONE, UNREADABLE, READY = range(5)
 NICE = 5
 """How far it stands back behind who answers: a listing can wait a little, and a request cannot."""
 WATCH, FAMILY = 1, 2
@@ -106,12 +107,13 @@ class Watches:
 
 
 def portions(
-    lister: Lister, watches: Watches, wanted: Sequence[tuple[str, int, int]]
+    lister: Lister, watches: Watches, maker: Maker, wanted: Sequence[tuple[str, int, int]]
 ) -> Iterator[tuple[bool, list[Answer]]]:
     """What the directories hold, in parts, each with whether it is the last.
 
     Of each directory (path, known fingerprint, and how to list it) an answer: its looks, the directory's
-    own first and then those of its folders, and for each look its watch.
+    own first and then those of its folders, and for each look its watch. Where the rows of a directory and
+    its folders come ready they stand for all the looks.
     """
     part: list[Answer] = []
     entries = 0
@@ -119,28 +121,43 @@ def portions(
         if entries > PART:
             yield False, part
             part, entries = [], 0
-        answer, count = _listed(lister, watches, directory, known, how)
+        answer, count = _listed(lister, watches, maker, directory, known, how)
         part.append(answer)
         entries += count
     yield True, part
 
 
-def _listed(lister: Lister, watches: Watches, directory: str, known: int, how: int) -> tuple[Answer, int]:
+def _listed(
+    lister: Lister, watches: Watches, maker: Maker, directory: str, known: int, how: int
+) -> tuple[Answer, int]:
     """A directory, and with ``FAMILY`` its folders; with the number of entries of all of them."""
     told = [watches.add(directory) if how & WATCH else None]
-    look = lister.look(directory)
-    looks = [_answer(look, known)]
-    entries = size(look)
-    if how & FAMILY and isinstance(look, Listing) and waits(look):
-        for name in look.directories:
+    looks = [_printed(lister.look(directory))]
+    entries = size(looks[0])
+    if how & FAMILY and isinstance(looks[0], Listing) and waits(looks[0]):
+        for name in sorted(looks[0].directories):
             folder = f"{directory}/{name}"
             told.append(watches.add(folder) if how & WATCH else 0)
-            look = lister.look(folder)
-            looks.append(_answer(look, 0))
+            look = _printed(lister.look(folder))
+            looks.append(look)
             entries += size(look)
             if entries > FAMILY_ENTRIES:
                 break
-    return (looks, told), entries
+        parcel = maker.parcel(looks)
+        if parcel is not None:
+            return ([(READY, directory, parcel)], told), entries
+    return ([_answer(look, known if look is looks[0] else 0) for look in looks], told), entries
+
+
+def _printed(look: Look) -> Look:
+    """The look with its fingerprint.
+
+    Whoever asks keeps account of names that cannot be read or used, so it is told of them each time.
+    """
+    if not isinstance(look, Listing) or look.unreadable or look.skipped:
+        return look
+    about = (look.directory, look.device, look.inode, look.mtime_ns, look.files, look.directories)
+    return Listing(*about, fingerprint=fingerprint(look), seen_ns=look.seen_ns)
 
 
 def waits(look: Listing) -> bool:
@@ -159,10 +176,8 @@ def _answer(look: Look, known: int) -> tuple[Any, ...]:
         return GONE, look.directory
     if isinstance(look, Unreadable):
         return UNREADABLE, look.directory, look.errno
-    # Whoever asks keeps account of names that cannot be read or used, so it is told of them each time.
-    number = 0 if look.unreadable or look.skipped else fingerprint(look)
     about = (look.device, look.inode, look.mtime_ns)
-    if known and number == known:
+    if known and look.fingerprint == known:
         return SAME, look.directory, *about
     files = [tuple(entry) for entry in look.files.values()]
     return (
@@ -173,7 +188,7 @@ def _answer(look: Look, known: int) -> tuple[Any, ...]:
         look.directories,
         look.skipped,
         look.unreadable,
-        number,
+        look.fingerprint,
         look.seen_ns,
     )
 
@@ -184,15 +199,15 @@ def main() -> None:
     os.nice(NICE)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     try:
-        root, ignore, fd = unpack(source)
-        lister, watches = Lister(root, ignore), Watches(root, fd)
+        root, ignore, fd, terms = unpack(source)
+        lister, watches, maker = Lister(root, ignore), Watches(root, fd), Maker(terms)
         generation = 0
         while True:
             number, latest, roots, wanted = unpack(source)
             if latest != generation:
                 generation = latest
                 lister.use_roots(roots)
-            for last, part in portions(lister, watches, wanted):
+            for last, part in portions(lister, watches, maker, wanted):
                 sink.write(pack((number, last, part)))
                 sink.flush()
     except EOFError:

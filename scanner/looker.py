@@ -20,8 +20,9 @@ from scanner.listing import Gone, Lister, Listing, Look, Unreadable, is_utf8
 from scanner.listpool import Same, Seen, Wanted
 from scanner.listworker import FAMILY, WATCH
 from scanner.missed import Missed
-from scanner.portions import LargeDirectories, Portions, is_large
-from scanner.ready import make
+from scanner.parcel import Parcel, terms
+from scanner.portions import LargeDirectories, Portions
+from scanner.ready import Ready
 from scanner.records import Entry
 from scanner.roots import Root, Roots
 from scanner.settling import SETTLE_SECONDS, Settling
@@ -51,7 +52,7 @@ class Looker:
         self.settling = Settling()
         self.differences = Missed(dirty, self.watcher.caught_up)
         self.troubles = Troubles(self.lister.absolute)
-        self.crawl = Crawl(self.lister, self.watcher, self._prepare)
+        self.crawl = Crawl(self.lister, self.watcher, self._terms, self._prepare)
         self.large = LargeDirectories(index.db)
         self._were_held: set[str] = set()
         self.crawled = False
@@ -156,12 +157,11 @@ class Looker:
 
     def _apply_seen(self, seen: Sequence[Seen]) -> None:
         """Make the index agree with what the listing process has seen, in that order."""
-        looks = (look for one in seen for look in (one.look, *one.folders))
-        coming = {look.directory for look in looks if isinstance(look, Listing) and not is_large(look)}
+        coming = {directory for one in seen for directory in one.listed}
         believed: dict[str, bool] = {}
         for one in seen:
-            if one.folders and self._enter(one, believed):
-                coming.difference_update(task.directory for _, task in one.each())
+            if isinstance(one.look, Ready) and self._enter(one.look, one.task, believed):
+                coming.difference_update(one.look.directories.paths)
                 continue
             for look, task in one.each():
                 coming.discard(task.directory)
@@ -190,28 +190,29 @@ class Looker:
             known[root.path] = self.roots.believable(root)
         return known[root.path]
 
-    def _enter(self, family: Seen, believed: dict[str, bool]) -> bool:
+    def _enter(self, ready: Ready, task: Task, believed: dict[str, bool]) -> bool:
         """Put a new directory and its folders into the index as they are; False: look into each."""
-        directory = family.task.directory
-        root = self.roots.of(directory)
-        if root is None or directory == root.path or not root.present or not self._believed(root, believed):
+        root = self.roots.of(ready.directory)
+        if root is None or ready.device != root.device or not root.present:
             return False
-        if self.is_known(directory) or not self.is_known(split(directory)[0]):
+        if self.is_known(ready.directory) or not self.is_known(split(ready.directory)[0]):
             return False
-        if any(self._is_check(task) for _, task in family.each()):
+        if (self.crawled and not task.told) or not self._believed(root, believed):
             return False
-        listings = [look for look, _ in family.each() if isinstance(look, Listing)]
-        ready = make(listings, self._index.layout, self._index.assets.rules, int(self.settling.seconds * 1e9))
-        if ready is None or ready.device != root.device or not self._index.enter(ready):
+        if not self._index.enter(ready):
             return False
-        self.listed += len(listings)
-        for look in listings:
-            self.troubles.note_readable(look.directory, look)
-            self.large.note(look.directory, 0)
-            self.settling.looked_at(look.directory, None, ())
+        self.listed += len(ready.directories.paths)
+        for path in ready.directories.paths:
+            self.troubles.forget(path)
+            self.large.note(path, 0)
+            self.settling.looked_at(path, None, ())
         for path in ready.deeper:
-            self.crawl.push(Task(path, True, family.task.told))
+            self.crawl.push(Task(path, True, task.told))
         return True
+
+    def _terms(self) -> Parcel:
+        """What the rows depend on that the listing processes make."""
+        return terms(self._index.layout.config, self._index.assets.rules, self.settling.seconds)
 
     def _note_same(self, same: Same) -> None:
         self.troubles.note_same(same.directory)

@@ -3,13 +3,17 @@ the listings that they were made of, for where they cannot be written as they ar
 
 from __future__ import annotations
 
+import dataclasses
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from scanner.listing import Listing
-from scanner.ready import Assets, Directories, Files, Ready
-from scanner.records import Entry
+from scanner.layout import Layout
+from scanner.listing import Listing, Look
+from scanner.ready import Assets, Directories, Files, Ready, make
+from scanner.records import Entry, Feature
+from scanner.resolve import Rules
+from scanner.settings import AssetLayoutConfig, LayoutConfig
 from scanner.tree import LINK, split
 
 Parcel = tuple[Any, ...]
@@ -93,3 +97,30 @@ def _numbers(data: bytes) -> list[int]:
     numbers = array("q")
     numbers.frombytes(data)
     return numbers.tolist()
+
+
+class Maker:
+    """Makes rows in a process that knows nothing but the ``terms`` it was told; see :func:`terms`."""
+
+    def __init__(self, terms: Parcel) -> None:
+        (extensions, frames, products), checks, stale_ns, self._settle_ns = terms
+        sections = AssetLayoutConfig(*frames), AssetLayoutConfig(*products)
+        self._layout = Layout(LayoutConfig(extensions, *sections))
+        self._rules = Rules(False, stale_ns, frozenset(map(Feature, checks)))
+
+    def parcel(self, family: Sequence[Look]) -> Parcel | None:
+        """The rows of a directory and all its folders, packed; None where they do not come ready."""
+        listings = [look for look in family if isinstance(look, Listing)]
+        if len(listings) < len(family):
+            return None
+        ready = make(listings, self._layout, self._rules, self._settle_ns)
+        try:
+            return None if ready is None else packed(ready)
+        except OverflowError:
+            return None
+
+
+def terms(layout: LayoutConfig, rules: Rules, settle_seconds: float) -> Parcel:
+    """All that rows depend on beside the listings."""
+    checks = tuple(int(feature) for feature in sorted(rules.checks))
+    return dataclasses.astuple(layout), checks, rules.stale_ns, int(settle_seconds * 1e9)

@@ -92,6 +92,11 @@ class Ready(NamedTuple):
     rest: list[int]
     deeper: list[str]
 
+    @property
+    def directory(self) -> str:
+        """The directory whose folders the others are."""
+        return self.directories.paths[0]
+
     def path(self, position: int) -> str:
         """The path of a file."""
         return join(self.directories.paths[self.files.directories[position]], self.files.names[position])

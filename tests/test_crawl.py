@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from parcels import TERMS
 from test_crawling import Delayed
 
 from scanner import crawl as crawling
@@ -51,7 +52,7 @@ def crawl(tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -
     lister.use_roots(["frames"])
     watcher = DirectoryWatcher(DirtySet(), str(tmp_path), "inotify")
     watcher.start()
-    made = Crawl(lister, watcher, prepared)
+    made = Crawl(lister, watcher, lambda: TERMS, prepared)
     yield made
     made.close()
     watcher.stop()

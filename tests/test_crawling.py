@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from scanner import crawl, listpool, sweeper, worker
 from scanner.listing import Lister, Listing
 from scanner.listpool import ListingProcess
 from scanner.listworker import GONE, Frames, Watches, portions
+from scanner.parcel import Maker, Parcel
 from scanner.ready import Ready
 from scanner.records import Entry
 from scanner.watch import DirectoryWatcher
@@ -38,8 +39,10 @@ NEVER = {"SIDECAR_SCAN__RESCAN_SECONDS": "86400"}
 class Delayed(ListingProcess):
     """Lists when it is asked, in this process, and answers when it is allowed to."""
 
-    def __init__(self, lister: Lister, watcher: DirectoryWatcher, size: int = 1) -> None:
-        super().__init__(lister, watcher)
+    def __init__(
+        self, lister: Lister, watcher: DirectoryWatcher, terms: Callable[[], Parcel], size: int = 1
+    ) -> None:
+        super().__init__(lister, watcher, terms)
         self.answers: deque[Any] = deque()
         self.allowed = 1 << 60
         self.delivered = 0
@@ -51,7 +54,7 @@ class Delayed(ListingProcess):
         shared = self._watcher.shared
         watches = Watches(self._lister.root, None if shared is None else shared.fd)
         while (request := frames.take()) is not None:
-            parts = portions(self._lister, watches, request[3])
+            parts = portions(self._lister, watches, Maker(self._terms()), request[3])
             self.answers.extend((request[0], last, part) for last, part in parts)
 
     def _answer(self, deadline: float) -> Any:
@@ -220,6 +223,19 @@ def test_a_video_at_rest_comes_ready(delayed: Worker, world: tuple[Path, Path]) 
     agree(delayed, data)
     assert len(entered) == 5
     assert not {path for path in applied if path.startswith("products/p")}
+
+
+def test_a_video_that_comes_ready_and_is_not_taken_is_applied(
+    delayed: Worker, world: tuple[Path, Path]
+) -> None:
+    data, _ = world
+    delayed.index.enter = lambda ready: False  # type: ignore[method-assign]
+    shutil.copytree(data / "frames" / "v0", data.parent / "outside")
+    rested = time.monotonic() + delayed.looker.settling.seconds
+    drive(delayed, lambda: time.monotonic() > rested)
+    os.rename(data.parent / "outside", data / "products" / "p")
+    process_of(delayed).allowed = 1 << 60
+    agree(delayed, data)
 
 
 def process_of(working: Worker) -> Delayed:

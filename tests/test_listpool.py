@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from parcels import TERMS
 from waiting import until
 
 from scanner import listpool
@@ -49,7 +50,7 @@ def process(root: Path, watcher: DirectoryWatcher) -> Iterator[ListingProcess]:
     """A listing process for it."""
     lister = Lister(str(root), ["*.tmp"])
     lister.use_roots(["frames"])
-    made = ListingProcess(lister, watcher)
+    made = ListingProcess(lister, watcher, lambda: TERMS)
     yield made
     made.close()
 
@@ -324,7 +325,7 @@ def test_the_process_ends_by_itself_when_its_owner_has_gone(root: Path, watcher:
     """A scanner that is killed closes nothing in order."""
     lister = Lister(str(root), [])
     lister.use_roots(["frames"])
-    process = ListingProcess(lister, watcher)
+    process = ListingProcess(lister, watcher, lambda: TERMS)
     process.send(tasks("frames/a"))
     everything(process)
     popen = process._process

@@ -9,18 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parcels import AT_ONCE, TERMS
 
 from scanner.listing import Lister, Listing, Look, Unreadable
 from scanner.listworker import (
+    FAMILY,
     GONE,
     LENGTH,
     LISTED,
+    READY,
     SAME,
     UNREADABLE,
     Frames,
@@ -30,6 +34,7 @@ from scanner.listworker import (
     portions,
     unpack,
 )
+from scanner.parcel import Maker, listings, unpacked
 
 DEADLINE = 30.0
 VALUES = st.recursive(
@@ -69,7 +74,7 @@ def root(tmp_path: Path) -> Path:
 
 def listed(lister: Lister, wanted: list[tuple[str, int, int]]) -> list[tuple[Any, ...]]:
     """The looks that are answered for single directories that nobody watches."""
-    ((last, part),) = portions(lister, Watches(lister.root, None), wanted)
+    ((last, part),) = portions(lister, Watches(lister.root, None), Maker(TERMS), wanted)
     assert last
     assert all(told == [None] for _, told in part)
     return [look for (look,), _ in part]
@@ -162,6 +167,37 @@ def test_what_could_not_be_looked_at_as_a_whole_has_no_fingerprint(root: Path) -
     assert answer[8:10] == ({"3.jpg": errno.EACCES}, 0)
 
 
+def family_of(lister: Lister) -> tuple[Any, ...]:
+    """The looks of a directory that is asked for together with its folders."""
+    ((_, ((looks, _),)),) = portions(
+        lister, Watches(lister.root, None), Maker(AT_ONCE), [("frames/v", 0, FAMILY)]
+    )
+    return tuple(looks)
+
+
+def test_a_family_comes_ready_where_all_of_it_is_plain(root: Path) -> None:
+    """Its rows tell what its listings would have."""
+    (root / "frames" / "v" / "1").mkdir()
+    (root / "frames" / "v" / "1" / "seg.png").write_bytes(b"mask")
+    lister = Lister(str(root), ["*.tmp"])
+    ((kind, directory, parcel),) = family_of(lister)
+    assert (kind, directory) == (READY, "frames/v")
+    seen = [replace(look, seen_ns=0) for look in listings(unpacked(parcel))]
+    looks = [lister.look("frames/v"), lister.look("frames/v/1")]
+    assert seen == [
+        replace(look, seen_ns=0, fingerprint=fingerprint(look)) for look in looks if isinstance(look, Listing)
+    ]
+
+
+@pytest.mark.parametrize("error", [errno.ENOENT, errno.EACCES])
+def test_a_family_of_which_a_folder_cannot_be_listed_comes_as_it_is(root: Path, error: int) -> None:
+    (root / "frames" / "v" / "1").mkdir()
+    looks = family_of(FakeLister(root, {"frames/v/1": error}, {}))
+    assert [look[0] for look in looks] == [LISTED, UNREADABLE]
+    looks = family_of(FakeLister(root, {}, {"frames/v/1": {"x": error}}))
+    assert [look[0] for look in looks] == [LISTED, LISTED]
+
+
 @settings(max_examples=25)
 @given(st.lists(VALUES.filter(lambda value: value is not None), max_size=5), st.integers(1, 40))
 def test_frames_are_put_together_from_any_bits(values: list[object], size: int) -> None:
@@ -216,7 +252,7 @@ def test_it_ends_quietly_when_nobody_reads_its_answers(root: Path) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    process.stdin.write(pack((str(root), ("*.tmp",), None)))
+    process.stdin.write(pack((str(root), ("*.tmp",), None, TERMS)))
     process.stdin.write(pack((1, 1, ("frames",), [("frames/v", 0, 0)])))
     process.stdin.flush()
     assert process.wait(DEADLINE) == 0
