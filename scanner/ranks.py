@@ -12,6 +12,7 @@ its own, and then follows the log from the moment that it was made of.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from bisect import bisect_left
@@ -26,6 +27,8 @@ from scanner.stretches import Stretch
 
 LOG = logging.getLogger(__name__)
 BLOCK = 128
+RUN = 256
+"""How many blocks are read at once when a list is divided."""
 MOST_MOVES = 5_000
 """What is further behind than this is built anew."""
 IN_USE_SECONDS = 60.0
@@ -93,36 +96,42 @@ class Rank:
     # --- keeping it true ---------------------------------------------------------------------------
 
     def _extend(self, db: Any) -> bool:
-        """Add the next block; False if it was the last."""
-        place = len(self._ends)
-        has, key = self._block(db, place)
-        self._counts[place] = _counted(has)
-        self._sizes.append(len(has))
-        if key is not None:
-            self._ends.append(self._key(self._part(place), key))
-        elif self._part(place) + 1 < len(self._order):
-            self._ends.append((self._part(place) + 1,))
-        else:
-            return False
-        self._make_room()
-        return True
+        """Add the next blocks; False if they reach to the end."""
+        part = self._part(len(self._ends))
+        has, last = self._run(db, len(self._ends))
+        for start in range(0, len(has), BLOCK):
+            self._add(has[start : start + BLOCK])
+        self._ends += (self._key(part, values) for values in _values_of(db, self._order[part], last))
+        if len(has) == RUN * BLOCK:
+            return True
+        if len(has) % BLOCK == 0:
+            self._add("")
+        if part + 1 < len(self._order):
+            self._ends.append((part + 1,))
+            return True
+        return False
 
-    def _block(self, db: Any, place: int) -> tuple[str, Sequence[Any] | None]:
-        """The features of what begins with a block, a digit each, and where the block ends if it is full.
+    def _run(self, db: Any, place: int) -> tuple[str, list[str]]:
+        """What begins with a block: the features, a digit each, and the numbers of those that end blocks.
 
-        It takes few steps of SQLite: at each of them this thread may have to wait for another.
+        It takes one or two steps of SQLite: at each of them this thread may have to wait for another.
         """
-        has = ""
+        has, numbers = "", ""
         part, within = self._begin(place)
         for stretch in within:
-            sql, values = list_sql(self._source, part, _NO_FILTER, stretch, "has & 7 AS has")
-            limit = BLOCK - len(has)
-            ((digits,),) = db.execute(f"SELECT group_concat(has, '') FROM ({sql})", [*values, limit, 0])
-            has += digits or ""
-            if len(has) == BLOCK:
-                ((_, *key),) = db.execute(sql, [*values, 1, limit - 1])
-                return has, key
-        return has, None
+            sql, values = list_sql(self._source, part, _NO_FILTER, stretch, "asset, has & 7 AS has")
+            both = f"SELECT group_concat(has, ''), group_concat(asset, ' ') FROM ({sql})"
+            ((digits, assets),) = db.execute(both, [*values, RUN * BLOCK - len(has), 0])
+            has, numbers = has + (digits or ""), f"{numbers} {assets or ''}"
+            if len(has) == RUN * BLOCK:
+                break
+        return has, numbers.split()[BLOCK - 1 :: BLOCK]
+
+    def _add(self, has: str) -> None:
+        self._counts[len(self._sizes)] = _counted(has)
+        self._sizes.append(len(has))
+        if len(self._sizes) == len(self._counts):
+            self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
 
     def follow(self, moves: Sequence[Move]) -> None:
         """Take in what has moved, in the order of the log."""
@@ -286,6 +295,17 @@ def _signed(terms: Sequence[Term], values: Sequence[Any]) -> Key:
         -value if term.descending and term.column != "id" else value
         for term, value in zip(terms, values, strict=True)
     )
+
+
+def _values_of(db: Any, part: Part, numbers: Sequence[str]) -> list[list[Any]]:
+    """What these assets are sorted by, in one step of SQLite."""
+    # JSON would round a number that is no integer; what is quoted comes back as it was.
+    columns = ["quote(ts)" if term.column == "ts" else term.column for term in part.terms]
+    sql = f"SELECT json_group_array(json_array(asset, {', '.join(columns)})) FROM assets WHERE asset IN "
+    ((text,),) = db.execute(sql + "(SELECT value FROM json_each(?))", (f"[{','.join(numbers)}]",))
+    found = {str(number): values for number, *values in json.loads(text)}
+    rows = [found[number] for number in numbers]
+    return [[float(values[0]), *values[1:]] for values in rows] if "quote(ts)" in columns else rows
 
 
 def _counted(has: str) -> Sums:

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from shuffle import FRAME, HAS, IMAGE, Shuffle
 
 from scanner import assetqueries, ranks, schema
 from scanner.queries import Queries
+from scanner.querysql import order_of
 from scanner.records import Page, VideoRow
 from scanner.rows import BeginFull, FullPass, Table
 
@@ -19,6 +23,7 @@ from scanner.rows import BeginFull, FullPass, Table
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranks of few assets, with small blocks."""
     monkeypatch.setattr(ranks, "BLOCK", 4)
+    monkeypatch.setattr(ranks, "RUN", 3)
     monkeypatch.setattr(assetqueries, "_LONG", 1)
     monkeypatch.setattr(assetqueries, "_FAR", -1)
 
@@ -184,3 +189,18 @@ def test_removed_rows_leave_the_pages(shuffle: Shuffle) -> None:
         shuffle.index.put(FullPass(Table.VIDEO_FRAMES))
     for has in HAS:
         shuffle.check(FRAME, "ts", True, has)
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=20))
+@example([0.1, 1 / 3, 5e-324, -0.0, 1.7976931348623157e308, float("inf"), 2**53 + 1.0, 29.97002997002997])
+def test_times_are_read_as_they_were_written(times: list[float]) -> None:
+    """The end of a block is compared with what the log says of it: not a digit may be lost."""
+    part = order_of("ts", descending=False)[0]
+    with closing(apsw.Connection(":memory:")) as db:
+        db.execute("CREATE TABLE assets(asset INTEGER PRIMARY KEY, id TEXT NOT NULL, ts REAL)")
+        db.executemany(
+            "INSERT INTO assets(id, ts) VALUES(?, ?)", [(f"i\x00\u00e9{n}", t) for n, t in enumerate(times)]
+        )
+        numbers = [str(n) for n in range(len(times), 0, -1)]
+        found = ranks._values_of(db, part, numbers)
+    assert found == [[time, id] for id, time in reversed(rows)]
