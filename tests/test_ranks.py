@@ -198,9 +198,8 @@ def test_times_are_read_as_they_were_written(times: list[float]) -> None:
     part = order_of("ts", descending=False)[0]
     with closing(apsw.Connection(":memory:")) as db:
         db.execute("CREATE TABLE assets(asset INTEGER PRIMARY KEY, id TEXT NOT NULL, ts REAL)")
-        db.executemany(
-            "INSERT INTO assets(id, ts) VALUES(?, ?)", [(f"i\x00\u00e9{n}", t) for n, t in enumerate(times)]
-        )
+        rows = [(f"i\x00\u00e9{n}", time) for n, time in enumerate(times)]
+        db.executemany("INSERT INTO assets(id, ts) VALUES(?, ?)", rows)
         numbers = [str(n) for n in range(len(times), 0, -1)]
         found = ranks._values_of(db, part, numbers)
     assert found == [[time, id] for id, time in reversed(rows)]
