@@ -141,8 +141,8 @@ class Source:
         return Standing.TURNED if descending == backward else Standing.NATIVE
 
     def branches(self) -> list[Branch]:
-        """The condition of each stretch; of more than can be merged, that for all of them."""
-        if self.owner is not None or len(self.scopes) > MERGED:
+        """The condition of each stretch; of more than can be merged, and of none, that for all of them."""
+        if self.owner is not None or not 0 < len(self.scopes) <= MERGED:
             return [self.whole()]
         return [(f"type={int(self.type)} AND listed AND scope=?", [scope]) for scope in self.scopes]
 

@@ -126,3 +126,16 @@ def test_pages_of_a_search_follow_on_each_other(queries: Queries, monkeypatch: p
                 assert page is not None
                 assert page[1] == whole[1]
                 assert [i.asset_id for i in page[0]] == [i.asset_id for i in whole[0][offset : offset + 7]]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("sort", ["img_id", "updated_at"])
+@pytest.mark.parametrize("product", [None, "o1", "nope"])
+@pytest.mark.parametrize("queries", [0], indirect=True)
+def test_a_job_without_products_has_no_images_to_find(
+    queries: Queries, tmp_path: Path, product: str | None, sort: str, order: str
+) -> None:
+    with closing(Index(str(tmp_path / "index.db"), Config())) as index, index.db:
+        index.db.execute("INSERT INTO jobs(job) VALUES('empty')")
+    assert queries.images("empty", product, "a", Page(10, 0, sort, order == "desc")) == ([], 0)
+    assert queries.images("j", "nope", "a", Page(10, 0, sort, order == "desc")) == ([], 0)
