@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -52,7 +51,7 @@ class Adoption:
             left = {f.path for f in case.evidence.found[feature]} - {f.path for f in found[feature]}
             if claimed in left:
                 lent.append(feature)
-        evidence = dataclasses.replace(case.evidence, found=found, lent=lent)
+        evidence = case.evidence._replace(found=found, lent=lent)
         return case._replace(evidence=evidence)
 
     def _adopted(self, case: Case, path: str, claimed: str | None) -> bool:

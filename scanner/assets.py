@@ -285,7 +285,9 @@ class AssetTable:
             if before is not None and (before.scope, before.resolved) == (scope, after):
                 continue
             number = self.rows.put(case, scope, after)
-            if not case.fresh:
+            if before is None and after.image is None and not any(case.evidence.found):
+                expected.extend((path_hash(key), number) for key in case.keys)
+            elif not case.fresh:
                 expected.extend((value, number) for value in self._new_keys(case, before))
                 borrowed.extend((value, number) for value in self._borrowings.hashes(case, after))
                 handed.update(self._hand_over(case, after))

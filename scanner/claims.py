@@ -54,6 +54,19 @@ class ClaimTable:
         """The row's claims by Feature; where a claim's path is None it lies outside the data root."""
         return tuple(None if raw is None else Claim(raw, self._paths.resolve(raw)) for raw in row.claimed)
 
+    def located_all(self, rows: Iterable[AssetRow]) -> dict[str, tuple[Claim | None, ...]]:
+        """The same for each of many rows of one type, by id."""
+        columns = list(zip(*rows, strict=True))
+        if not columns:
+            return {}
+        located = map(self._located, columns[_PATHS])
+        return dict(zip(columns[1], zip(*located, strict=True), strict=True))
+
+    def _located(self, claimed: Sequence[str | None]) -> list[Claim | None]:
+        raws = [raw for raw in claimed if raw is not None]
+        found = map(Claim, raws, self._paths.resolve_all(raws))
+        return [None if raw is None else next(found) for raw in claimed]
+
     def resolve(self, claimed: str) -> str | None:
         """The path below the data root that a claim means, None where it lies outside."""
         return self._paths.resolve(claimed)
@@ -319,5 +332,4 @@ def _unknown(known: Numbers, ids: Sequence[str]) -> Iterable[str]:
 
 
 def _record(type: AssetType, row: tuple[Any, ...]) -> AssetRow:
-    _, id, owner, ts, image, segment, embedding, keypoints, embedded, time, _ = row
-    return AssetRow(type, id, owner, ts, image, segment, embedding, keypoints, bool(embedded), time)
+    return AssetRow._make((type, *row[1:8], bool(row[8]), row[9]))

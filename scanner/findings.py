@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -69,6 +69,9 @@ class Detail(NamedTuple):
     digest: int | None
 
 
+_NO_DETAILS: dict[Feature, Detail] = {}
+
+
 class FindingTable:
     """Writes ``findings`` and ``details`` inside the caller's transaction; ``counts`` takes the changes
     to the counters."""
@@ -96,6 +99,9 @@ class FindingTable:
             found = [item for item in comparison.found if item.kind is not Kind.UNRECORDED]
             comparison = comparison._replace(found=found)
         if comparison.found or not comparison.fresh:  # of an asset that was not there, nothing is stored
+            earlier = self._pending.get(comparison.key)
+            if earlier is not None and not earlier.fresh:
+                comparison = comparison._replace(fresh=False)
             self._pending[comparison.key] = comparison
         if comparison.key[0] is AssetType.VIDEO_FRAME:
             owners = (comparison.owner, comparison.after.owner)
@@ -166,16 +172,32 @@ class FindingTable:
     # --- writing -------------------------------------------------------------------------------------
 
     def _write(self, type: AssetType, comparisons: Sequence[Comparison]) -> None:
-        ids = json.dumps([comparison.key[1] for comparison in comparisons])
-        stored = self._stored(type, ids)
-        details = self._details(type, ids)
+        known = [comparison.key[1] for comparison in comparisons if not comparison.fresh]
+        ids = json.dumps(known)
+        stored = self._stored(type, ids) if known else {}
+        details = self._details(type, ids) if known else {}
         now = time.time_ns() // 1000
         inserts: list[tuple[object, ...]] = []
         for comparison in comparisons:
             id = comparison.key[1]
-            wanted = self._wanted(comparison, details.get(id, {}))
+            if comparison.fresh:
+                inserts += self._first(comparison, now)
+                continue
+            wanted = self._wanted(comparison, details.get(id, _NO_DETAILS))
             self._merge(type, comparison, stored.get(id, ()), wanted, now, inserts)
         self._insert(inserts)
+
+    def _first(self, comparison: Comparison, now: int) -> Iterator[tuple[object, ...]]:
+        """The rows of what is found about an asset of which nothing was known, and nothing is stored."""
+        (type, id), scope = comparison.key, comparison.scope
+        if comparison.after.checks:
+            self._check_order(comparison)
+        due = now + self._grace_us
+        for found in comparison.found:
+            feature, kind, path, claimed, detail = found
+            reason = self._reason(comparison, found)
+            state = Status.WAITING
+            yield type, id, feature, str(kind), scope, state, path, claimed, detail, reason, now, now, due
 
     def _insert(self, rows: list[tuple[object, ...]]) -> None:
         self._db.executemany("INSERT INTO findings VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
@@ -189,7 +211,7 @@ class FindingTable:
     def _begun(self, type: AssetType, new: Stored, now: int) -> tuple[object, ...]:
         """The row of a finding that begins, which is counted."""
         self._count(type, new, 1)
-        return (type, *new, now, now, now + self._grace_us)
+        return type, *new, now, now, now + self._grace_us
 
     def _stored(self, type: AssetType, ids: str) -> dict[str, list[Stored]]:
         result: dict[str, list[Stored]] = {}
@@ -302,33 +324,35 @@ class FindingTable:
         self, comparison: Comparison, details: dict[Feature, Detail]
     ) -> dict[tuple[int, str], tuple[Disagreement, str | None, int]]:
         """By feature and kind: the disagreement, its shared reason, and the state in which it begins."""
-        self._check_order(comparison)
-        valid = self._valid(comparison, details)
+        if comparison.after.checks:
+            self._check_order(comparison)
+        valid = self._valid(comparison, details) if details else details
+        from_content = self._from_content(comparison, valid) if valid else ()
         wanted: dict[tuple[int, str], tuple[Disagreement, str | None, int]] = {}
-        for found in [*comparison.found, *self._from_content(comparison, valid)]:
+        for found in (*comparison.found, *from_content):
             place = (int(found.feature), str(found.kind))
             if found.kind is Kind.CORRUPT and not found.detail and found.feature in valid:
                 found = found._replace(detail=valid[found.feature].detail)
             known = wanted.get(place)
             if known is not None:
                 found = known[0]._replace(detail=f"{known[0].detail}; {found.detail}")
-            wanted[place] = (found, self._reason(found), self._first_state(found, valid))
+            wanted[place] = (found, self._reason(comparison, found), self._first_state(found, valid))
         return wanted
 
     def _first_state(self, found: Disagreement, valid: dict[Feature, Detail]) -> Status:
         """What is withheld with others is so from the beginning."""
+        if found.kind is not Kind.CORRUPT:
+            return Status.WAITING
         detail = valid.get(found.feature)
-        if found.kind is Kind.CORRUPT and detail and detail.outcome in self._assets.rules.excused:
-            return Status.WITHHELD
-        return Status.WAITING
+        return Status.WITHHELD if detail and detail.outcome in self._assets.rules.excused else Status.WAITING
 
-    def _reason(self, found: Disagreement) -> str | None:
-        if found.kind not in STRANGE or found.claimed is None:
+    def _reason(self, comparison: Comparison, found: Disagreement) -> str | None:
+        claim = comparison.evidence.claims[found.feature]
+        if found.kind not in STRANGE or claim is None:
             return None
-        if found.kind is Kind.OUTSIDE:
-            return first_parts("/" + found.claimed.lstrip("/"))
-        resolved = self._assets.resolve_claim(found.claimed)
-        folder, slash, _ = (resolved or "").partition("/")
+        if claim.path is None:
+            return first_parts("/" + claim.raw.lstrip("/"))
+        folder, slash, _ = claim.path.partition("/")
         if not slash or self._tree.directory_id(folder) is not None:
             return None
         return folder

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from scanner.cases import Case, Record
 from scanner.claims import NO_CLAIMS, ClaimTable, Key, Namers
@@ -16,12 +16,30 @@ from scanner.pattern import is_exact, key_directory, key_prefix
 from scanner.placing import Places
 from scanner.records import ARTIFACTS, AssetRow, AssetType, Feature
 from scanner.resolve import Claim, Evidence, Found, Outcome, Resolved, chosen
-from scanner.tree import Tree
+from scanner.tree import State, Tree
 
 _COLUMNS = (
     "asset, scope, listed, owner, has, checks, ts, image, segment, embedding, keypoints, others,"
     " image_mtime, image_updated, updated"
 )
+
+
+NOTHING: tuple[tuple[Found, ...], ...] = ((), (), (), ())
+"""The candidates by feature where there are none."""
+
+
+class Subject(NamedTuple):
+    """An asset in question: what the index has of it, its row and what that claims.
+
+    ``candidates`` are files that may be its image or artifacts, ``paths`` these and all that are claimed.
+    """
+
+    key: Key
+    before: Record | None
+    row: AssetRow | None
+    claims: tuple[Claim | None, ...]
+    candidates: set[str]
+    paths: set[str]
 
 
 class Gatherer:
@@ -52,17 +70,15 @@ class Gatherer:
         ids = list(marked)
         records = self._records(type, ids)
         rows = self._claims.rows(type, ids)
-        claims = {id: self._claims.located(row) for id, row in rows.items()}
-        candidates = {id: _candidates(marked[id], records.get(id), claims.get(id, NO_CLAIMS)) for id in ids}
-        named = {
-            claim.path for found in claims.values() for claim in found if claim is not None and claim.path
-        }
-        naming = self._claims.naming(named.union(*candidates.values()))
-        return [
-            self._gather(
-                type, id, records.get(id), rows.get(id), claims.get(id, NO_CLAIMS), candidates[id], naming
-            )
+        claims = self._claims.located_all(rows.values())
+        subjects = [
+            _subject((type, id), records.get(id), rows.get(id), claims.get(id, NO_CLAIMS), marked[id])
             for id in ids
+        ]
+        present = self._tree.present({path for subject in subjects for path in subject.paths})
+        naming = self._claims.naming(present)
+        return [
+            self._absent(subject, present) or self._gather(subject, present, naming) for subject in subjects
         ]
 
     def _records(self, type: AssetType, ids: Sequence[str]) -> dict[str, Record]:
@@ -76,31 +92,53 @@ class Gatherer:
             result[id] = Record(number, scope, Resolved(bool(listed), *rest))
         return result
 
-    def _gather(
-        self,
-        type: AssetType,
-        id: str,
-        before: Record | None,
-        row: AssetRow | None,
-        claims: tuple[Claim | None, ...],
-        candidates: set[str],
-        naming: Namers,
-    ) -> Case:
-        images = self._images((type, id), candidates, naming)
+    def _absent(self, subject: Subject, present: Mapping[str, State]) -> Case | None:
+        """The case of an asset of which no file is there, None where there may be one.
+
+        Where a disk is not mounted most are so: it is enough to see that nothing is there.
+        """
+        if present and not present.keys().isdisjoint(subject.paths):
+            return None
+        (type, id), before, row, claims = subject[:4]
+        source = names_source((), claims, before)
+        names = None if source is None else self._layout.image_names(type, source)
+        wanted = self._layout.all_artifact_keys(type, id, names.names if names else None)
+        if any(self._is_there(key) for key in wanted if key not in subject.paths):
+            return None
+        keys = frozenset() if self._expectations.is_told(subject.key, names) else frozenset(wanted)
+        others = frozenset(self._expectations.other_keys(subject.key, names))
+        owner = row.owner_id if row is not None else None
+        if owner is None and names is not None:
+            owner = names.owner_id
+        timestamp = names.timestamp if names else None
+        evidence = Evidence(type, id, row, claims, NOTHING, owner, timestamp, recorded=self.recorded[type])
+        return Case(subject.key, before, evidence, keys | others if others else keys)
+
+    def _is_there(self, key: str) -> bool:
+        """Whether any file is an instance of the key."""
+        if is_exact(key):
+            return self._tree.state(key) is not None
+        return next(self._instances(key), None) is not None
+
+    def _gather(self, subject: Subject, present: Mapping[str, State], naming: Namers) -> Case:
+        key, before, row, claims, candidates, _ = subject
+        type, id = key
+        images = self._images(key, candidates, present, naming)
         source = names_source(images, claims, before)
         names = None if source is None else self._layout.image_names(type, source)
         found: list[list[Found]] = [images]
         keys: set[str] = set()
-        told = self._expectations.is_told((type, id), names)
+        told = self._expectations.is_told(key, names)
         # Where the image is there, its own path says where its artifacts are; else the artifact's says whose.
-        loose = [] if chosen(images) else self._files(candidates.difference(image.path for image in images))
+        rest = () if chosen(images) else candidates.difference(image.path for image in images)
+        loose = [Found(path, present[path]) for path in sorted(rest) if path in present]
         for feature in ARTIFACTS:
             wanted = self._layout.artifact_keys(type, feature, id, names.names if names else None)
             if not told:
                 keys.update(wanted)
-            found.append(self._artifacts((type, id), feature, claims[feature], wanted, loose))
-        found = [self._judged((type, id), feature, found[feature]) for feature in Feature]
-        keys.update(self._expectations.other_keys((type, id), names))
+            found.append(self._artifacts(key, feature, _claimed(claims[feature], present), wanted, loose))
+        found = [self._judged(key, feature, found[feature]) for feature in Feature]
+        keys.update(self._expectations.other_keys(key, names))
         had = before.resolved.artifacts if before is not None else set()
         owner = row.owner_id if row is not None else None
         if owner is None and names is not None:
@@ -115,11 +153,11 @@ class Gatherer:
             found,
             owner,
             names.timestamp if names else None,
-            *self._competition((type, id), claims, naming),
-            strays=self._strays((type, id), candidates | had, found),
+            *_competition(key, claims, present, naming),
+            strays=self._strays(key, candidates | had, found),
             recorded=self.recorded[type],
         )
-        return Case((type, id), before, evidence, frozenset(keys))
+        return Case(key, before, evidence, frozenset(keys))
 
     def _strays(self, key: Key, candidates: set[str], found: Sequence[Sequence[Found]]) -> Sequence[str]:
         """Files that their names give to the asset and that it does not use: kept in case that changes.
@@ -138,11 +176,13 @@ class Gatherer:
             and any(self._places.is_loose(key, feature, path) for feature in ARTIFACTS)
         )
 
-    def _images(self, key: Key, candidates: set[str], naming: Namers) -> list[Found]:
+    def _images(
+        self, key: Key, candidates: set[str], present: Mapping[str, State], naming: Namers
+    ) -> list[Found]:
         """The files that claim the id: the one that the row names, then by pattern, extension and path."""
         ranked: list[tuple[tuple[int, int, str], Found]] = []
         for path in candidates:
-            state = self._tree.state(path)
+            state = present.get(path)
             if state is None:
                 continue
             namers = naming.get(path)
@@ -159,13 +199,9 @@ class Gatherer:
         return [found for _, found in sorted(ranked)]
 
     def _artifacts(
-        self, key: Key, feature: Feature, claim: Claim | None, wanted: Sequence[str], loose: Sequence[Found]
+        self, key: Key, feature: Feature, claimed: Found | None, wanted: Sequence[str], loose: Sequence[Found]
     ) -> list[Found]:
-        found: dict[str, Found] = {}
-        if claim is not None and claim.path is not None:
-            state = self._tree.state(claim.path)
-            if state is not None:
-                found[claim.path] = Found(claim.path, state)
+        found = {} if claimed is None else {claimed.path: claimed}
         for path_or_key in wanted:
             for candidate in self._instances(path_or_key):
                 if candidate.path not in found and self._places.is_artifact(key[0], feature, candidate.path):
@@ -174,11 +210,6 @@ class Gatherer:
             if file.path not in found and self._places.is_loose(key, feature, file.path):
                 found[file.path] = file
         return list(found.values())
-
-    def _files(self, paths: Iterable[str]) -> list[Found]:
-        """Those of the paths at which there is a file, in order."""
-        states = ((path, self._tree.state(path)) for path in sorted(paths))
-        return [Found(path, state) for path, state in states if state is not None]
 
     def _owner_by_artifacts(self, found: Sequence[Sequence[Found]]) -> str | None:
         """The product or video that the artifacts' own paths name, where nothing else names one."""
@@ -217,25 +248,31 @@ class Gatherer:
         for _, path, state in sorted(ranked):
             yield Found(path, state)
 
-    def _competition(
-        self, key: Key, claims: tuple[Claim | None, ...], naming: Namers
-    ) -> tuple[tuple[str, ...], tuple[Feature, ...]]:
-        """The rows that own this row's image, and the features whose file another row claims too."""
-        rivals: tuple[str, ...] = ()
-        shared = []
-        for feature in Feature:
-            claim = claims[feature]
-            if claim is None or claim.path is None:
-                continue
-            others = [(type, id, as_) for type, id, as_ in naming.get(claim.path, ()) if (type, id) != key]
-            state = self._tree.state(claim.path) if others else None
-            if state is not None:
-                if state.size:
-                    shared.append(feature)
-                images = [(id, type) for type, id, as_ in others if as_ is Feature.IMAGE]
-                if feature is Feature.IMAGE and images and min(images) < (key[1], key[0]):
-                    rivals = tuple(id for id, _ in images)
-        return rivals, tuple(shared)
+
+def _competition(
+    key: Key, claims: Sequence[Claim | None], present: Mapping[str, State], naming: Namers
+) -> tuple[tuple[str, ...], tuple[Feature, ...]]:
+    """The rows that own this row's image, and the features whose file another row claims too."""
+    rivals: tuple[str, ...] = ()
+    shared = []
+    for feature in Feature:
+        file = _claimed(claims[feature], present)
+        if file is None:
+            continue
+        others = [(type, id, as_) for type, id, as_ in naming.get(file.path, ()) if (type, id) != key]
+        if others and file.state.size:
+            shared.append(feature)
+        images = [(id, type) for type, id, as_ in others if as_ is Feature.IMAGE]
+        if feature is Feature.IMAGE and images and min(images) < (key[1], key[0]):
+            rivals = tuple(id for id, _ in images)
+    return rivals, tuple(shared)
+
+
+def _claimed(claim: Claim | None, present: Mapping[str, State]) -> Found | None:
+    """The file that is claimed, if it is there."""
+    if claim is None or claim.path is None or claim.path not in present:
+        return None
+    return Found(claim.path, present[claim.path])
 
 
 def names_source(
@@ -251,18 +288,21 @@ def names_source(
     return before.resolved.image if before is not None else None
 
 
-def _candidates(marked: set[str], before: Record | None, claims: tuple[Claim | None, ...]) -> set[str]:
-    paths = set(marked)
+def _subject(
+    key: Key, before: Record | None, row: AssetRow | None, claims: tuple[Claim | None, ...], marked: set[str]
+) -> Subject:
+    candidates = set(marked)
     if before is not None:
-        paths.update(before.resolved.others)
+        candidates.update(before.resolved.others)
         if before.resolved.image is not None:
-            paths.add(before.resolved.image)
+            candidates.add(before.resolved.image)
         if not before.resolved.listed:
-            paths.update(before.resolved.artifacts)
+            candidates.update(before.resolved.artifacts)
+    paths = {claim.path for claim in claims if claim is not None and claim.path is not None}
     claim = claims[Feature.IMAGE]
     if claim is not None and claim.path is not None:
-        paths.add(claim.path)
-    return paths
+        candidates.add(claim.path)
+    return Subject(key, before, row, claims, candidates, paths | candidates)
 
 
 def _outcome(detail: tuple[int, int] | None, path: str) -> int:

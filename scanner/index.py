@@ -43,7 +43,7 @@ from scanner.users import FileUsers
 Totals = Counter[tuple[int, str]]
 """The counters over all jobs, by the type of asset and the counter's name."""
 
-_PORTION = 200
+_PORTION = 400
 Compared = Callable[[Key, int, list[Disagreement]], None]
 
 

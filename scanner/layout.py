@@ -111,9 +111,9 @@ class Layout:
         ``names`` are those of its image's path, None where that matches no pattern; ``{id}`` is
         always ``asset_id``. Patterns that need another name, or that would give no proper path, are left out.
         """
-        known = {**names, "id": asset_id} if names else {"id": asset_id}
-        if not _fits_placeholder(asset_id):
-            del known["id"]
+        return tuple(self._keys(type, feature, _placeholders(asset_id, names)))
+
+    def _keys(self, type: AssetType, feature: Feature, known: Mapping[str, str]) -> list[str]:
         keys: list[str] = []
         for form, slots in self._wanted[type, feature]:
             try:
@@ -122,6 +122,16 @@ class Layout:
                 continue
             if is_proper(key) and key not in keys:
                 keys.append(key)
+        return keys
+
+    def all_artifact_keys(
+        self, type: AssetType, asset_id: str, names: Mapping[str, str] | None
+    ) -> tuple[str, ...]:
+        """Those of all artifacts, as ``artifact_keys`` gives them for one feature."""
+        known = _placeholders(asset_id, names)
+        keys: list[str] = []
+        for feature in ARTIFACTS:
+            keys += self._keys(type, feature, known)
         return tuple(keys)
 
     def keys_by_image(
@@ -190,6 +200,14 @@ def _roots(rules: Iterable[Rule]) -> tuple[str, ...]:
 def _first_folder(prefix: str) -> str:
     folder, slash, _ = prefix.partition("/")
     return folder if slash else ""
+
+
+def _placeholders(asset_id: str, names: Mapping[str, str] | None) -> Mapping[str, str]:
+    """What the placeholders of an artifact's pattern stand for."""
+    known = {**names, "id": asset_id} if names else {"id": asset_id}
+    if not _fits_placeholder(asset_id):
+        del known["id"]
+    return known
 
 
 def _fits_placeholder(text: str) -> bool:

@@ -17,6 +17,8 @@ from scanner.tree import State
 HAS = {Feature.SEGMENT: 1, Feature.EMBEDDING: 2, Feature.KEYPOINTS: 4}
 """The bit of ``assets.has`` that says ``has_X``; the same bit shifted by CORRUPT_SHIFT says corrupt."""
 CORRUPT_SHIFT = 3
+_NOWHERE = "no file at the claimed path or where a pattern looks"
+_FEATURES = tuple(Feature)
 _ARTIFACT_BITS = tuple((feature, bit, 2 * int(feature)) for feature, bit in HAS.items())
 
 
@@ -66,8 +68,7 @@ class Claim(NamedTuple):
     path: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """Everything that is known about one asset.
 
     ``claims`` and ``found`` are indexed by Feature. ``found`` holds candidates in order of preference,
@@ -161,8 +162,10 @@ def is_corrupt(state: State, excused: frozenset[Outcome] = frozenset()) -> bool:
 def resolve(evidence: Evidence, rules: Rules) -> Resolved:
     """The asset as lists and details show it."""
     found, row = evidence.found, evidence.row
-    image = chosen(found[Feature.IMAGE])
     times = [] if row is None else row_times(row)
+    if not any(found):
+        return _absent(evidence, times[0] if times else None)
+    image = chosen(found[Feature.IMAGE])
     checks = 0
     if image is not None:
         times.append(image.state.mtime_ns)
@@ -200,6 +203,14 @@ def resolve(evidence: Evidence, rules: Rules) -> Resolved:
     )
 
 
+def _absent(evidence: Evidence, time_ns: int | None) -> Resolved:
+    """An asset of which no file is there."""
+    row, others = evidence.row, tuple(evidence.strays)
+    has = HAS[Feature.EMBEDDING] if row is not None and row.embedding_in_db else 0
+    ts = row.ts if row is not None else evidence.timestamp
+    return Resolved(False, evidence.owner, has, 0, ts, None, None, None, None, others, None, time_ns, time_ns)
+
+
 def row_times(row: AssetRow) -> list[int]:
     """The row's time in nanoseconds; one that those cannot count (before 1678, after 2261) says nothing."""
     if row.time_us is None or abs(row.time_us) >= 1 << 53:
@@ -221,20 +232,45 @@ def compare(evidence: Evidence, rules: Rules) -> list[Disagreement]:
     The details of corrupt and suspect content are known to whoever checked it and are added there;
     whether an artifact without an image is another asset's after all, the index decides.
     """
+    if not any(evidence.found):
+        return _without_files(evidence, rules)
     if _undisputed(evidence, rules):
         return []
     result: list[Disagreement] = []
     image = chosen(evidence.found[Feature.IMAGE])
-    for feature in Feature:
-        claim = evidence.claims[feature]
+    for feature, claim, found in zip(_FEATURES, evidence.claims, evidence.found, strict=True):
+        if claim is None and not found:
+            continue
         if rules.database and claim is not None and claim.path is None:
-            detail = f"the claimed path lies outside the data root: {claim.raw}"
-            result.append(Disagreement(feature, Kind.OUTSIDE, None, claim.raw, detail))
+            result.append(_outside(feature, claim))
             continue
         result.extend(_about_place(feature, evidence, rules))
-        result.extend(_about_content(feature, evidence, rules, image))
-        result.extend(_about_others(feature, evidence))
+        if found:
+            result.extend(_about_content(feature, evidence, rules, image))
+        if found or evidence.shared:
+            result.extend(_about_others(feature, evidence))
     return result
+
+
+def _without_files(evidence: Evidence, rules: Rules) -> list[Disagreement]:
+    """What is to be said about claims where there is no file."""
+    result: list[Disagreement] = []
+    for feature, claim in zip(_FEATURES, evidence.claims, strict=True):
+        if claim is None:
+            continue
+        if rules.database and claim.path is None:
+            result.append(_outside(feature, claim))
+            continue
+        if rules.database and feature not in evidence.lent and not _lost_to_rival(feature, evidence):
+            result.append(Disagreement(feature, Kind.MISSING, None, claim.raw, _NOWHERE))
+        if evidence.shared:
+            result.extend(_about_others(feature, evidence))
+    return result
+
+
+def _outside(feature: Feature, claim: Claim) -> Disagreement:
+    detail = f"the claimed path lies outside the data root: {claim.raw}"
+    return Disagreement(feature, Kind.OUTSIDE, None, claim.raw, detail)
 
 
 def _undisputed(evidence: Evidence, rules: Rules) -> bool:
@@ -269,8 +305,7 @@ def _about_place(feature: Feature, evidence: Evidence, rules: Rules) -> list[Dis
     if claim is not None and used is None:
         if _lost_to_rival(feature, evidence):
             return []
-        detail = "no file at the claimed path or where a pattern looks"
-        return [Disagreement(feature, Kind.MISSING, None, raw, detail)]
+        return [Disagreement(feature, Kind.MISSING, None, raw, _NOWHERE)]
     if claim is not None and used is not None and used.path != claim.path:
         if _lost_to_rival(feature, evidence):
             return []

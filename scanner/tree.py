@@ -6,8 +6,9 @@ shows is removed. Nothing else removes a file. What changed is returned, for the
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain, repeat
@@ -115,6 +116,26 @@ class Tree:
             (number, name),
         ).fetchone()
         return None if row is None else State(*row)
+
+    def present(self, paths: Collection[str]) -> dict[str, State]:
+        """Those of the paths at which there is a file."""
+        self._learn({split(path)[0] for path in paths})
+        found = {}
+        for path in paths:
+            state = self.state(path)
+            if state is not None:
+                found[path] = state
+        return found
+
+    def _learn(self, directories: Iterable[str]) -> None:
+        """Look up the ids of many directories together."""
+        unknown = [path for path in directories if path not in self._ids]
+        rows = self._db.execute(
+            "SELECT path, dir FROM dirs WHERE path IN (SELECT value FROM json_each(?))",
+            (json.dumps(unknown),),
+        )
+        self._ids.update(dict.fromkeys(unknown))
+        self._ids.update(rows)
 
     @property
     def any(self) -> bool:
