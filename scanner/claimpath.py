@@ -9,11 +9,32 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 from scanner.pattern import WILDCARD, encodable
 
 _CACHE_SIZE = 50_000
 _ODD_STARTS = ("\n/", "\n.", "\n\n")  # of relative claims: absolute, hidden or upwards, empty
+
+
+class Form(NamedTuple):
+    """A way in which plain claims are written: behind ``prefix`` stands what lies in ``folder``.
+
+    Both are empty or end with a slash; ``folder`` is relative to the data root.
+    """
+
+    prefix: str
+    folder: str
+
+    def written(self, path: str) -> str | None:
+        """How a path below the data root is claimed in this form, None where it cannot be."""
+        return self.prefix + path[len(self.folder) :] if path.startswith(self.folder) else None
+
+    def resolved(self, claimed: Iterable[str]) -> list[str]:
+        """What claims in this form mean."""
+        length, folder = len(self.prefix), self.folder
+        return [folder + claim[length:] for claim in claimed]
 
 
 class ClaimPaths:
@@ -33,7 +54,7 @@ class ClaimPaths:
         self._special = {"", ".", ".."} | {prefix[-1] for prefix in self._map if prefix}
         self._plain = next(name for n in itertools.count(1) if (name := "x" * n) not in self._special)
         self._folders: dict[str, str | None] = {}
-        self._prefixes = self._plain_prefixes()
+        self._forms = self._plain_forms()
 
     def resolve(self, claimed: str) -> str | None:
         """The path relative to the data root, or None where the claim lies outside.
@@ -56,27 +77,37 @@ class ClaimPaths:
     def resolve_all(self, claimed: Sequence[str]) -> list[str | None]:
         """``resolve`` for each of many claims.
 
-        Mostly all begin alike and hold nothing to resolve: that is seen in one look at their joined text.
+        Mostly all begin alike and hold nothing to resolve, which is quickly seen.
         """
-        if claimed:
-            for prefix, folder in self._prefixes:
-                if claimed[0].startswith(prefix):
-                    if _is_plain("\n".join(claimed), prefix, len(claimed)):
-                        length = len(prefix)
-                        return [folder + claim[length:] for claim in claimed]
-                    break
-        return [self.resolve(claim) for claim in claimed]
+        form = self.form_of(claimed)
+        return [self.resolve(claim) for claim in claimed] if form is None else [*form.resolved(claimed)]
 
-    def _plain_prefixes(self) -> list[tuple[str, str]]:
-        """Prefixes behind which a claim stays as it is, longest first, and what each of them becomes."""
+    def form_of(self, claimed: Sequence[str], narrower: Iterable[Form] = ()) -> Form | None:
+        """The form in which all of the claims are written, None where they have to be resolved one by one.
+
+        It is seen in one look at their joined text. ``narrower`` are forms to try first: others that this
+        has answered, with a longer prefix.
+        """
+        if not claimed:
+            return None
+        usual = (form for form in self._forms if claimed[0].startswith(form.prefix))
+        fitting = [form for form in narrower if claimed[0].startswith(form.prefix)]
+        lines = "\n".join(claimed)
+        for form in (*fitting, *islice(usual, 1)):
+            if _is_plain(lines, form.prefix, len(claimed)):
+                return form
+        return None
+
+    def _plain_forms(self) -> list[Form]:
+        """Forms with prefixes behind which a claim stays as it is, longest first."""
         tail = f"{self._plain}/{self._plain}"
         found = []
         for parts in {self._root, ("/",), (), *self._map}:
             prefix = _prefix(parts)
             inside = self._resolve(prefix + tail)
             if inside is not None and not any(_goes_on(parts, key) for key in self._map):
-                found.append((prefix, inside.removesuffix(tail)))
-        return sorted(found, key=lambda pair: len(pair[0]), reverse=True)
+                found.append(Form(prefix, inside.removesuffix(tail)))
+        return sorted(found, key=lambda form: len(form.prefix), reverse=True)
 
     def _remember(self, head: str) -> str | None:
         """What to put before a name behind ``head``; None where nothing behind it lies below the root."""

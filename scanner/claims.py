@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import compress, repeat
-from typing import Any
+from itertools import compress
+from typing import Any, cast
 
 import apsw
 import numpy as np
 
 from scanner.bulk import Insertion
-from scanner.claimpath import ClaimPaths
+from scanner.claimpath import ClaimPaths, Form
 from scanner.naming import Digests, Naming, Numbers, hashes_of
 from scanner.records import AssetRow, AssetType, Feature
 from scanner.resolve import Claim
@@ -29,6 +29,7 @@ _COLUMNS = "type, id, owner, ts, image, segment, embedding, keypoints, embedded,
 _PATHS = slice(4, 8)  # of these columns
 _INSERTION = Insertion(f"claims({_COLUMNS})", "(?,?,?,?,?,?,?,?,?,?)")
 _PORTION = 5000
+_NARROW = 20  # forms of claims that are tried one after the other
 _STALE = 1_000_000  # paths that no row names any more, which may be remembered all the same
 NO_CLAIMS: tuple[Claim | None, ...] = (None, None, None, None)
 
@@ -40,6 +41,9 @@ class ClaimTable:
         self._db: Any = connection  # rows are typed where they are unpacked
         self._paths = paths
         self._naming = Naming()
+        self._plain: set[Form] = set()  # in which claims are remembered as they are written
+        self._any_resolved = False  # or as what they mean
+        self._narrow: dict[Form, None] = {}
         self._digests = {type: Digests() for type in AssetType}
         self._seen: dict[AssetType, _Seen] = {}
         self._ended: dict[AssetType, _Seen] = {}  # within this transaction
@@ -77,7 +81,7 @@ class ClaimTable:
 
     def count_naming(self, paths: Collection[str]) -> int:
         """How many rows may name any of the paths, at least as many as do."""
-        return len(self._naming.rows(paths)) if self.any else 0
+        return len(self._naming.rows(self._written(paths))) if self.any else 0
 
     def paths_of(self, row: AssetRow | None) -> set[str]:
         """Every path below the data root that the row names."""
@@ -95,7 +99,7 @@ class ClaimTable:
         if not self.any:
             return {}
         wanted = set(paths)
-        numbers = self._naming.rows(wanted)
+        numbers = self._naming.rows(self._written(wanted))
         if not numbers:
             return {}
         found = self._db.execute(
@@ -123,6 +127,7 @@ class ClaimTable:
             self._witnesses[root] = found
         elif "/" not in root:
             self.folders.discard(root)  # its rows are gone
+            self._narrow = self._narrowed()
         return found is not None
 
     def _one_below(self, root: str, where: str = "", values: tuple[int, ...] = ()) -> int | None:
@@ -138,14 +143,16 @@ class ClaimTable:
         """Insert or update rows; returns those that are new or different, each with what it was before."""
         if not rows:
             return []
+        seen = self._seen.get(type)
+        if seen is not None and seen.began_empty and self._insert_new(rows):
+            keys = hashes_of([row.asset_id for row in rows])
+            seen.hashes.append(keys)
+            self._digests[type].add(keys, hashes_of(rows))
+            return [(None, row) for row in rows]
         latest = list({row.asset_id: row for row in rows}.values())
         keys, digests = hashes_of([row.asset_id for row in latest]), hashes_of(latest)
-        seen = self._seen.get(type)
         if seen is not None:
             seen.hashes.append(keys)
-            if seen.began_empty and self._insert_new(latest):
-                self._digests[type].add(keys, digests)
-                return [(None, row) for row in latest]
         unlike = ~self._digests[type].same(keys, digests)
         changed = self._compared(type, list(compress(latest, unlike.tolist())))
         self._digests[type].put(keys[unlike], digests[unlike])
@@ -282,14 +289,47 @@ class ClaimTable:
         """Remember which paths rows name, and in which first folders they lie."""
         for column in list(zip(*rows, strict=True))[_PATHS]:
             claimed = list(filter(None, column))
-            paths = self._paths.resolve_all(claimed)
-            owners: Sequence[int] = numbers if len(paths) == len(numbers) else list(compress(numbers, column))
-            below: Sequence[Any] = paths
-            if None in paths:
-                owners = [owner for owner, path in zip(owners, paths, strict=True) if path is not None]
-                below = [path for path in paths if path is not None]
-            self._naming.add(below, owners)
-            self._note_folders(below, owners)
+            owners = numbers if len(claimed) == len(numbers) else list(compress(numbers, column))
+            form = self._paths.form_of(claimed, self._narrow)
+            if form is None:
+                self._note_resolved(self._paths.resolve_all(claimed), owners)
+                continue
+            self._naming.add(claimed, owners)  # as they are written: see _written
+            if form not in self._narrow:
+                self._note_folders(form.resolved(claimed), owners)
+                self._plain.add(form)
+                self._narrow = self._narrowed()
+
+    def _note_resolved(self, paths: Sequence[str | None], owners: Sequence[int]) -> None:
+        """The same of claims that are written in many ways."""
+        kept = [owner for owner, path in zip(owners, paths, strict=True) if path is not None]
+        below = [path for path in paths if path is not None]
+        self._naming.add(below, kept)
+        self._note_folders(below, kept)
+        self._any_resolved = self._any_resolved or bool(below)
+
+    def _note_folders(self, paths: Sequence[str], rows: Sequence[int]) -> None:
+        """Remember new first folders, each with a row that names a file there: to find one takes long."""
+        folders = [path.split("/", 1)[0] if "/" in path else "" for path in paths]
+        if not self.folders.issuperset(folders):
+            self.folders.update(folders)
+            self._witnesses.update(zip(folders, rows, strict=True))
+
+    def _narrowed(self) -> dict[Form, None]:
+        """For the usual claims, forms that tell at one look that they lie in a folder that is known."""
+        pairs = [(form, f"{folder}/") for form in self._plain for folder in self.folders if folder]
+        if len(pairs) > _NARROW:
+            return {}
+        written = [(form.written(below), below) for form, below in pairs]
+        return {Form(prefix, below): None for prefix, below in written if prefix is not None}
+
+    def _written(self, paths: Collection[str]) -> Collection[str]:
+        """How rows would write the paths: claims are remembered as they are, where all are of one form."""
+        written: set[str | None] = set(paths) if self._any_resolved else set()
+        for form in self._plain:
+            written.update(map(form.written, paths))
+        written.discard(None)
+        return cast("Collection[str]", written)
 
     def _note_stale(self, rows: int) -> None:
         """So many rows name other paths now, or none: begin anew once most of what is remembered is old."""
@@ -297,14 +337,6 @@ class ClaimTable:
         if self._stale > max(_STALE, len(self._naming) // 2):
             self._naming, self._stale = Naming(), 0
             self._take_over()
-
-    def _note_folders(self, paths: Sequence[str], rows: Sequence[int]) -> None:
-        """Remember new first folders, each with a row that names a file there: to find one takes long."""
-        known = tuple(folder + "/" for folder in self.folders if folder)
-        if not all(map(str.startswith, paths, repeat(known))):
-            folders = [path.split("/", 1)[0] if "/" in path else "" for path in paths]
-            self.folders.update(folders)
-            self._witnesses.update(zip(folders, rows, strict=True))
 
 
 class _Seen:

@@ -190,8 +190,9 @@ class Mirror:
             self._move(type, self._owners.remove_owners(type, [id for (id,) in gone]))
 
     def _move(self, type: AssetType, ids: Sequence[str]) -> None:
-        moved = self._owners.reassign(type, ids)
+        arrived = self._owners.take_arrived()
+        moved = [*arrived, *(id for id, _, _ in self._owners.reassign(type, ids))]
         self.changed = self.changed or bool(moved)
         if moved and self._assets.any:
-            for id, _, _ in moved:
+            for id in moved:
                 self._assets.mark_owned(type, id)

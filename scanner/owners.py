@@ -38,6 +38,7 @@ class OwnerTable:
         self._scopes: dict[tuple[str, ...], int] = {}
         self.counts: Counts = {}
         self.changed = False
+        self._arrived: list[str] = []
 
     def prepare(self) -> None:
         """Write what a new index starts with: the empty scope, and the local job."""
@@ -49,6 +50,7 @@ class OwnerTable:
         """Drop what was remembered; call it when a transaction is rolled back."""
         self._scopes.clear()
         self.counts.clear()
+        self._arrived.clear()
 
     def put_jobs(self, rows: Sequence[JobRow]) -> bool:
         """Insert or update jobs; True if any was new or different."""
@@ -118,9 +120,17 @@ class OwnerTable:
             self._count_owner(type, id, -1)
         return gone
 
+    def take_arrived(self) -> list[str]:
+        """The products or videos that were put since the last call and of which nothing was known: what is
+        there of them already has the scope of none."""
+        arrived, self._arrived = self._arrived, []
+        return arrived
+
     def reassign(self, type: AssetType, ids: Iterable[str]) -> list[tuple[str, int, int]]:
         """Work out anew in which jobs owners are; returns (id, old scope, new scope) where that changed."""
         wanted = list(dict.fromkeys(ids))
+        if not wanted:
+            return []
         members = self._memberships(wanted) if type is AssetType.VIDEO_FRAME else {}
         gone: list[tuple[AssetType, str]] = []
         moved: list[tuple[str, int, int]] = []
@@ -220,8 +230,13 @@ class OwnerTable:
 
     def _put(self, type: AssetType, rows: Sequence[tuple[Any, ...]]) -> list[str]:
         latest = {row[0]: row for row in rows}
+        if not latest:
+            return []
         columns = "id, job, platform, url, title, duration, time, recorded, scope"
         known = {found[0]: found for found in self._of(type, list(latest), columns)}
+        members = (
+            self._memberships(latest) if type is AssetType.VIDEO_FRAME and len(known) < len(latest) else {}
+        )
         moved: list[str] = []
         values: list[tuple[object, ...]] = []
         for id, row in latest.items():
@@ -231,20 +246,27 @@ class OwnerTable:
                 continue
             _, job, platform, url, title, duration, time = row
             key = search_key(title) if isinstance(title, str) else None
-            values.append((type, id, job, platform, url, title, key, duration, time))
+            scope = self._first_scope(job, members.get(id, ())) if old is None else old[8]
+            values.append((type, id, job, platform, url, title, key, duration, time, scope))
             if not recorded:
-                self._add(NO_JOB if old is None else old[8], type, 1)
-            if not recorded or old is None or old[1] != job:
+                self._add(scope, type, 1)
+            if old is None:
+                self._arrived.append(id)
+            elif not recorded or old[1] != job:
                 moved.append(id)
         self._db.executemany(
             "INSERT INTO owners(type, id, recorded, job, scope, platform, url, title, title_key,"
-            " duration, time, assets) VALUES(?1,?2,1,?3,0,?4,?5,?6,?7,?8,?9,0)"
+            " duration, time, assets) VALUES(?1,?2,1,?3,?10,?4,?5,?6,?7,?8,?9,0)"
             " ON CONFLICT DO UPDATE SET recorded=1, job=?3, platform=?4, url=?5, title=?6,"
             " title_key=?7, duration=?8, time=?9",
             values,
         )
         self.changed = self.changed or bool(values)
         return moved
+
+    def _first_scope(self, job: str | None, members: Sequence[str]) -> int:
+        """The scope of an owner of which nothing was known."""
+        return self.scope_of(members if job is None else (*members, job))
 
     def _of(self, type: AssetType, ids: Sequence[str], columns: str) -> list[tuple[Any, ...]]:
         """Some columns of the owners with these ids."""

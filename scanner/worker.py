@@ -165,7 +165,8 @@ class Worker:
         if self.full is not None and now < self._full_until:
             return self._full_until - now
         try:
-            busy = self._take_rows() or self._take_dirty()
+            busy = self._take_rows()
+            busy = self._take_dirty() or busy  # rows may come for a minute
             busy = self._take_list() or busy
             self.full = None
         except IndexFull as error:
@@ -181,7 +182,8 @@ class Worker:
 
     def _take_rows(self) -> bool:
         items = self._in_hand  # those of a transaction that did not fit are still there
-        while len(items) < 4:
+        at_once = 1 if self.index.mirror.crawled else 4  # now each row is compared with the disk
+        while len(items) < at_once:
             try:
                 items.append(self.rows.get_nowait())
             except queue.Empty:

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import scanner.claimpath
-from scanner.claimpath import ClaimPaths, common_prefix, first_parts
+from scanner.claimpath import ClaimPaths, Form, common_prefix, first_parts
 
 
 @pytest.mark.parametrize(
@@ -271,3 +271,45 @@ def test_claims_that_are_plain_are_not_resolved_one_by_one(
     expected = [paths.resolve(claim) for claim in claims]
     monkeypatch.setattr(ClaimPaths, "resolve", lambda *_: pytest.fail("resolved one by one"))
     assert paths.resolve_all(claims) == expected
+
+
+@given(
+    st.sampled_from(["/data", "/", "/app/data"]),
+    st.dictionaries(
+        st.sampled_from(["/app", "/app/data", "/app/data/x", "x", "", "s3:"]),
+        st.sampled_from(["/data", "/app/data", "/data/y", "/out"]),
+        max_size=2,
+    ),
+    st.lists(
+        st.builds(
+            "{}{}{}".format,
+            st.sampled_from(["/app/data/", "/data/", "", "/", "s3://", "/app/"]),
+            st.sampled_from(["x/", "y/", "", "./", "../", "x//"]),
+            st.sampled_from(["1.jpg", "x", ".", "2\n", "\0", "\ud800"]),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_a_form_tells_what_claims_mean_and_how_they_are_written(
+    root: str, path_map: dict[str, str], claims: list[str]
+) -> None:
+    """Also a narrower one, of a first folder that all of them lie in."""
+    paths = ClaimPaths(root, path_map)
+    form = paths.form_of(claims)
+    resolved = [paths.resolve(claim) for claim in claims]
+    if form is None:
+        return
+    assert form.resolved(claims) == resolved
+    assert [form.written(path or "") for path in resolved] == claims
+    for folder in ("x/", "y/"):
+        prefix = form.written(folder)
+        narrow = paths.form_of(claims, [Form(prefix, folder)] if prefix is not None else [])
+        assert narrow is not None
+        assert narrow.resolved(claims) == resolved
+
+
+def test_claims_of_one_form_are_known_by_it() -> None:
+    paths = ClaimPaths("/mnt", {"/app/data": "/mnt/in"})
+    assert paths.form_of(["/app/data/x/1.jpg", "/app/data/y/2.jpg"]) == Form("/app/data/", "in/")
+    assert paths.form_of(["/app/data/x/1.jpg", "/app/data/y//2.jpg"]) is None

@@ -83,3 +83,42 @@ def test_a_comparison_that_has_ended_does_not_end_again(index: Index, table: Tab
         put_in_vain(index)
     put(index, FullPass(table))
     assert ids(index, table) == {"1", "2"}
+
+
+def scope_of(index: Index, id: str) -> tuple[int, int]:
+    """The scopes of an asset and of what was found about it."""
+    (asset,) = index.db.execute("SELECT scope FROM assets WHERE id=?", (id,)).fetchone()
+    (finding,) = index.db.execute("SELECT scope FROM findings WHERE id=?", (id,)).fetchone()
+    return asset, finding
+
+
+@pytest.mark.parametrize("member", [False, True])
+def test_an_asset_without_an_image_follows_its_video_into_a_job(index: Index, member: bool) -> None:
+    index.finish_crawl()
+    put(index, Rows(Table.VIDEO_FRAMES, [AssetRow(FRAME, "1", "v", local_path="frames/v/1.jpg")]))
+    assert scope_of(index, "1") == (0, 0)
+    if member:
+        put(index, Rows(Table.JOB_VIDEOS, [MembershipRow("j", "v")]))
+    put(index, Rows(Table.VIDEOS, [VideoRow("v", None if member else "j")]))
+    scope = index.owners.scope_of(["j"])
+    assert scope_of(index, "1") == (scope, scope)
+    assert index.db.execute("SELECT scope FROM owners WHERE id='v'").fetchone() == (scope,)
+    counted = index.db.execute("SELECT scope, n FROM counters WHERE name='owners' AND n<>0").fetchall()
+    assert counted == [(scope, 1)]
+
+
+def test_a_row_that_goes_and_comes_in_one_transaction_is_found_once(index: Index) -> None:
+    index.finish_crawl()
+    row = AssetRow(FRAME, "1", "v", local_path="frames/v/1.jpg", segment="frames/v/1/seg.png")
+    begin, end = BeginFull(Table.VIDEO_FRAMES), FullPass(Table.VIDEO_FRAMES)
+    put(index, Rows(Table.VIDEO_FRAMES, [row]))
+    with index.transaction():
+        index.put(begin)
+        index.put(end)
+        index.assets.resolve_marked()
+        index.put(Rows(Table.VIDEO_FRAMES, [row._replace(segment=None)]))
+    found = index.db.execute("SELECT id, feature, kind FROM findings").fetchall()
+    assert found == [("1", 0, "missing")]
+    put(index, begin, end)
+    assert index.db.execute("SELECT count(*) FROM findings").fetchone() == (0,)
+    assert index.db.execute("SELECT count(*) FROM assets").fetchone() == (0,)

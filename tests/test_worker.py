@@ -274,6 +274,24 @@ def test_a_look_at_the_data_root_forgets_no_root_in_it(tmp_path: Path, names: fr
         assert "products/p/0.jpg" in indexed(worker.index)
 
 
+def test_events_are_followed_while_rows_come(tmp_path: Path) -> None:
+    """Whoever adds many rows keeps no file waiting until the last of them is compared with the disk."""
+    data = tmp_path / "data"
+    (data / "products" / "p").mkdir(parents=True)
+    with running(data, tmp_path, SIDECAR_DATABASE__URL="sqlite:///pipeline.db") as worker:
+        drive(worker, lambda: worker.ready)
+        for number in range(1000):
+            row = AssetRow(
+                AssetType.PRODUCT_IMAGE, f"r{number}", local_path=str(data / f"products/r/{number}.jpg")
+            )
+            worker.rows.put(Rows(Table.PRODUCT_IMAGES, [row]))
+        (data / "products" / "p" / "0.jpg").write_bytes(b"x")
+        drive(worker, lambda: "products/p/0.jpg" in indexed(worker.index))
+        assert not worker.rows.empty()
+        drive(worker, worker.rows.empty)
+        assert worker.index.assets.unlisted == 1000
+
+
 # --- what counts as missed ------------------------------------------------------------------------------
 
 
