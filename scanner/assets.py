@@ -16,7 +16,7 @@ from scanner.adoption import Adoption
 from scanner.assetrows import AssetRows
 from scanner.borrowings import Borrowings
 from scanner.cases import Case, Comparison, Record
-from scanner.claims import NO_CLAIMS, ClaimTable, Key
+from scanner.claims import LOOKED_THROUGH, NO_CLAIMS, ClaimTable, Key
 from scanner.expectations import Expectations
 from scanner.fresh import FreshAsset, FreshAssets, evidence_of
 from scanner.gathering import Gatherer, names_source
@@ -151,14 +151,18 @@ class AssetTable:
 
     def mark_rowless(self, limit: int, after: int) -> int | None:
         """Mark assets behind number ``after`` that no row knows; returns where to go on, None at the end."""
+        until = after + LOOKED_THROUGH
         rows = self._db.execute(
             "SELECT a.asset, a.type, a.id FROM assets a LEFT JOIN claims c ON c.type=a.type AND c.id=a.id"
-            " WHERE a.asset>? AND c.row IS NULL ORDER BY a.asset LIMIT ?",
-            (after, limit),
+            " WHERE a.asset>? AND a.asset<=? AND c.row IS NULL ORDER BY a.asset LIMIT ?",
+            (after, until, limit),
         ).fetchall()
         for _, type, id in rows:
             self.mark((AssetType(type), id))
-        return rows[-1][0] if rows else None
+        if len(rows) == limit:
+            return int(rows[-1][0])
+        last = self._db.execute("SELECT max(asset) FROM assets").fetchone()[0] or 0
+        return until if until < last else None
 
     def resolve_claim(self, claimed: str) -> str | None:
         """The path below the data root that a claim means, None where it lies outside."""

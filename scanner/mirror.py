@@ -98,10 +98,10 @@ class Mirror:
 
     def mark_unresolved(self, limit: int, after: int) -> int | None:
         """Mark rows behind ``after`` that have no asset yet; returns where to go on, None at the end."""
-        rows = self._claims.unresolved(limit, after)
-        for _, key in rows:
+        keys, further = self._claims.unresolved(limit, after)
+        for key in keys:
             self._assets.mark(key)
-        return rows[-1][0] if rows else None
+        return further
 
     def _put_assets(self, type: AssetType, rows: Sequence[AssetRow]) -> None:
         changed = self._claims.put(type, rows)

@@ -122,3 +122,25 @@ def test_a_row_that_goes_and_comes_in_one_transaction_is_found_once(index: Index
     put(index, begin, end)
     assert index.db.execute("SELECT count(*) FROM findings").fetchone() == (0,)
     assert index.db.execute("SELECT count(*) FROM assets").fetchone() == (0,)
+
+
+def test_every_row_is_compared_once_the_disk_is_read_however_they_lie(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of rows have gaps, and where assets are there a portion may find none."""
+    monkeypatch.setattr("scanner.claims.LOOKED_THROUGH", 3)
+    monkeypatch.setattr("scanner.assets.LOOKED_THROUGH", 3)
+    rows = [AssetRow(FRAME, f"{n:02}", "v", local_path=f"frames/v/{n:02}.jpg") for n in range(30)]
+    begin, end = BeginFull(Table.VIDEO_FRAMES), FullPass(Table.VIDEO_FRAMES)
+    put(index, begin, Rows(Table.VIDEO_FRAMES, rows), end)
+    kept = rows[:5] + rows[17:23] + rows[29:]
+    put(index, begin, Rows(Table.VIDEO_FRAMES, kept), end)
+    with index.transaction():
+        for row in kept[3:8]:
+            index.assets.mark((FRAME, row.asset_id))
+        index.assets.mark((FRAME, "without a row"), "frames/v/99.jpg")
+    portions = sum(1 for _ in index.finishing())
+    assert portions == 14
+    found = index.db.execute("SELECT id FROM assets ORDER BY id").fetchall()
+    assert found == [(row.asset_id,) for row in kept]
+    assert index.db.execute("SELECT count(*) FROM findings WHERE kind='missing'").fetchone() == (len(kept),)
