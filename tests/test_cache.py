@@ -64,3 +64,19 @@ def test_what_is_asked_again_is_wanted_and_stays_so_when_the_index_changes() -> 
     for number in range(20_000):
         cache.wants(f"/{number}", False)
     assert not cache.wants("/x", False), "it was not asked for long"
+
+
+def test_of_an_answer_given_once_the_tag_is_kept_without_the_body() -> None:
+    cache = ResponseCache()
+    given = CachedAnswer(7, "/x", Representation('"t"', b"body", False))
+    cache.note("/x", False, given)
+    assert cache.get("/x", False, 7) is None
+    assert cache.noted("/x", False, 7) == CachedAnswer(7, "/x", Representation('"t"', b"", False))
+    assert cache.noted("/x", False, 8) is None
+    assert cache.noted("/x", True, 7) is None
+    assert cache.noted("/y", False, 7) is None
+    assert cache.wants("/x", False)
+    long = "/" + "x" * 5000
+    cache.note(long, False, given)
+    assert cache.noted(long, False, 7) is None
+    assert cache.wants(long, False)

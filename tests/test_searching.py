@@ -74,6 +74,10 @@ def test_others_are_answered_while_a_search_goes_on(web: Web, held: HeldQueries,
     assert (found.status, found.json["total"], held.path) == (200, 1, web.queries.path)
     assert [call[0] for call in held.calls] == [held.calls[0][0]]
     before = len(held.calls)
+    assert web.get(target, If_None_Match=found.headers["ETag"]).status == 304
+    assert len(held.calls) == before, "to say that nothing changed, nothing is searched"
+    assert web.get(target).body == found.body
+    before += 1
     assert web.get(target).body == found.body
     assert len(held.calls) == before, "the answer is kept while the index is unchanged"
     web.queries.number += 1

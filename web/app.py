@@ -12,7 +12,7 @@ from tornado import httputil
 from web import gallery, handlers, previews, verification
 from web.base import Exchange, http_date
 from web.cache import CachedAnswer, ResponseCache
-from web.conditional import Representation, gzip_wanted
+from web.conditional import Representation, gzip_wanted, none_match
 from web.context import Context
 from web.files import Files
 from web.openapi import OpenApi
@@ -107,10 +107,20 @@ class Application(httputil.HTTPServerConnectionDelegate):
         exchange.revision = self._revision()
         answer = self.cache.get(exchange.target, gzip, exchange.revision)
         if answer is None:
+            answer = self._unchanged(exchange, gzip, exchange.revision)
+        if answer is None:
             return False
         exchange.route = answer.route
         exchange.send_representation(answer.representation, from_index=True)
         return True
+
+    def _unchanged(self, exchange: Exchange, gzip: bool, revision: int) -> CachedAnswer | None:
+        """What 304 says of an answer that was given once: its body need not be there, nor be made again."""
+        wanted = exchange.headers.get("If-None-Match")
+        if wanted is None:
+            return None
+        answer = self.cache.noted(exchange.target, gzip, revision)
+        return answer if answer is not None and none_match(wanted, answer.representation.etag) else None
 
     def _respond_by_route(self, exchange: Exchange) -> None:
         _check_host(exchange)
@@ -130,8 +140,11 @@ class Application(httputil.HTTPServerConnectionDelegate):
     def keep(self, exchange: Exchange, revision: int, representation: Representation) -> None:
         """Remember an answer from the index, if it is asked for again and again."""
         gzip = gzip_wanted(exchange.headers.get("Accept-Encoding"))
+        answer = CachedAnswer(revision, exchange.route, representation)
         if self.cache.wants(exchange.target, gzip):
-            self.cache.put(exchange.target, gzip, CachedAnswer(revision, exchange.route, representation))
+            self.cache.put(exchange.target, gzip, answer)
+        else:
+            self.cache.note(exchange.target, gzip, answer)
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """An answer was sent."""

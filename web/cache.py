@@ -9,6 +9,9 @@ from web.conditional import Representation
 
 _OVERHEAD = 512  # an entry's own objects, roughly
 _MOST_ASKED = 8192
+_LONGEST_TARGET = 1024  # of those asked once, longer ones are not kept
+
+_Key = tuple[str, bool]
 
 
 class CachedAnswer(NamedTuple):
@@ -30,7 +33,7 @@ class ResponseCache:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._answers: OrderedDict[tuple[str, bool], CachedAnswer] = OrderedDict()
-        self._asked: set[int] = set()
+        self._asked: dict[int, tuple[_Key, CachedAnswer] | None] = {}  # of those asked once, all but the body
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -65,10 +68,24 @@ class ResponseCache:
         self._note(key)
         return False
 
-    def _note(self, key: tuple[str, bool]) -> None:
+    def note(self, target: str, gzip: bool, answer: CachedAnswer) -> None:
+        """Remember that a target was asked for, and the tag of its answer, but not the body."""
+        key = (target, gzip)
+        bodiless = answer._replace(representation=answer.representation._replace(body=b""))
+        self._note(key, (key, bodiless) if len(target) <= _LONGEST_TARGET else None)
+
+    def noted(self, target: str, gzip: bool, revision: int) -> CachedAnswer | None:
+        """What :meth:`note` kept, if it was made from this revision: enough to say that nothing changed."""
+        key = (target, gzip)
+        found = self._asked.get(hash(key))
+        if found is None or found[0] != key or found[1].revision != revision:
+            return None
+        return found[1]
+
+    def _note(self, key: _Key, found: tuple[_Key, CachedAnswer] | None = None) -> None:
         if len(self._asked) >= _MOST_ASKED:
             self._asked.clear()
-        self._asked.add(hash(key))
+        self._asked[hash(key)] = found
 
     def put(self, target: str, gzip: bool, answer: CachedAnswer) -> None:
         """Keep an answer, and let go of the oldest for it."""
