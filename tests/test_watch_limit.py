@@ -53,8 +53,8 @@ def test_what_is_beyond_the_limit_is_polled_and_taken_up_when_it_is_raised(tmp_p
         server.files(30)
 
         # The namespace can be entered through any process in it.
-        enter = ["nsenter", f"--user=/proc/{server.scanner()}/ns/user", "sh", "-c", f"echo 100 > {LIMIT}"]
-        subprocess.run(enter, check=True)
+        enter = ["nsenter", "--preserve-credentials", f"--user=/proc/{server.scanner()}/ns/user"]
+        subprocess.run([*enter, "sh", "-c", f"echo 100 > {LIMIT}"], check=True)
         until(lambda: server.health()["watching"]["polled"] == 0, "all are watched")
         assert server.health()["watching"]["watched"] == 31
         assert not [line for line in server.health()["problems"] if "watch limit" in line]
