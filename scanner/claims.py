@@ -30,7 +30,7 @@ _PATHS = slice(4, 8)  # of these columns
 _INSERTION = Insertion(f"claims({_COLUMNS})", "(?,?,?,?,?,?,?,?,?,?)")
 _PORTION = 5000
 _NARROW = 20  # forms of claims that are tried one after the other
-_STALE = 1_000_000  # paths that no row names any more, which may be remembered all the same
+_STALE = 1 << 16  # paths that no row names any more, which may be remembered all the same: 1 MB
 LOOKED_THROUGH = 10_000
 """How many rows a portion of a search may pass over: some ten milliseconds."""
 NO_CLAIMS: tuple[Claim | None, ...] = (None, None, None, None)

@@ -189,3 +189,11 @@ def test_the_table_holds_what_it_was_given_and_names_what_that_names(
                         named.setdefault(path, set()).add((FRAME, row.asset_id, feature))
             found = claims.naming(["1", "2", "out/3", "x/2"])
             assert {path: set(keys) for path, keys in found.items()} == named
+
+
+def test_what_is_remembered_of_a_few_rows_that_change_for_days_stays_small(claims: ClaimTable) -> None:
+    for turn in range(200):
+        rows = [frame(f"f{n}", f"/data/{n}.jpg", segment=f"/data/{n}/{turn}.png") for n in range(200)]
+        claims.put(FRAME, rows)
+    assert len(claims._naming) < 40_000
+    assert claims.naming(["7/199.png", "7/198.png"]) == {"7/199.png": [(FRAME, "f7", Feature.SEGMENT)]}
