@@ -21,6 +21,11 @@ _WHOLE = Insertion(
     " image_mtime, image_updated, updated)",
     "(?,?,?,1,?,?,?,?,?,?,?,?,?,?,?,?)",
 )
+_INSERTION = Insertion(
+    "assets(asset, type, id, scope, listed, owner, has, checks, ts, image, segment, embedding, keypoints,"
+    " others, image_mtime, image_updated, updated)",
+    "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+)
 Moves = dict[str, list[tuple[int | None, int | None]]]
 
 
@@ -90,12 +95,7 @@ class AssetRows:
         """Write what was taken; True if there was anything."""
         inserts, updates, moves = self._inserts, self._updates, self._moves
         self._inserts, self._updates, self._moves = [], [], {}
-        self._db.executemany(
-            "INSERT INTO assets(asset, type, id, scope, listed, owner, has, checks, ts, image, segment,"
-            " embedding, keypoints, others, image_mtime, image_updated, updated)"
-            " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            inserts,
-        )
+        _INSERTION.run(self._db, inserts)
         self._db.executemany(
             "UPDATE assets SET scope=?, listed=?, owner=?, has=?, checks=?, ts=?, image=?, segment=?,"
             " embedding=?, keypoints=?, others=?, image_mtime=?, image_updated=?, updated=? WHERE asset=?",

@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from scanner.assets import AssetTable
+from scanner.bulk import Insertion
 from scanner.cases import Comparison
 from scanner.claimpath import first_parts
 from scanner.claims import Key
@@ -30,6 +31,7 @@ SAME = 4
 STRANGE = (Kind.MISSING, Kind.MISPLACED, Kind.OUTSIDE)
 """The kinds that a prefix which is not mounted brings about."""
 CHECKED_WITH_IMAGE = (Feature.SEGMENT, Feature.KEYPOINTS)
+_INSERTION = Insertion("findings", "(?,?,?,?,?,?,?,?,?,?,?,?,?)")
 _PORTION = 2000
 
 
@@ -200,7 +202,7 @@ class FindingTable:
             yield type, id, feature, str(kind), scope, state, path, claimed, detail, reason, now, now, due
 
     def _insert(self, rows: list[tuple[object, ...]]) -> None:
-        self._db.executemany("INSERT INTO findings VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+        _INSERTION.run(self._db, rows)
         self.writes += len(rows)
 
     def insert_about_frames(self, video: str, scope: int, detail: str, state: Status) -> None:

@@ -5,7 +5,7 @@ All hashes are Python's own, which hold for as long as the process lives.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,9 +68,14 @@ class Naming:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def add(self, paths: Sequence[str], rows: Iterable[int]) -> None:
+    def add(self, paths: Sequence[str], rows: Sequence[int]) -> None:
         """Each path may be named by the row at the same place."""
-        self._runs.add(hashes_of(paths), np.fromiter(rows, np.int64, len(paths)))
+        numbers = (
+            np.arange(rows.start, rows.stop, rows.step)
+            if isinstance(rows, range)
+            else np.array(rows, np.int64)
+        )
+        self._runs.add(hashes_of(paths), numbers)
 
     def rows(self, paths: Collection[str]) -> list[int]:
         """The rows that may name any of the paths."""
