@@ -75,6 +75,8 @@ class TextSearch:
 
     def first(self, order: Order) -> Matches:
         """How many match, and the first of them."""
+        if not self._source.scopes:
+            return Matches(0, array("q"))
         by_title = self._count_titled()
         if not by_title:
             return self._named_in(order)

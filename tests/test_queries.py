@@ -524,6 +524,13 @@ def test_pages_put_together_are_the_list_sorted_by_hand(
     assert {found[1] for found in pages if found} == {len(expected)}
 
 
+@pytest.mark.parametrize("q", ["a", "ối", "Ô"])
+def test_a_search_in_a_job_without_images_finds_nothing(world: World, q: str) -> None:
+    assert world.queries.images("Größe", None, q, page("img_id")) == ([], 0)
+    assert world.queries.images("j", None, q, page("updated_at", True)) == ([], 0)
+    assert world.queries.gallery("j", FRAME, None, None, q, (), page("ts")) == ([], 0)
+
+
 def test_an_answer_is_of_one_moment(world: World) -> None:
     world.files("frames/v/0.jpg", "products/p/0.jpg")
     added = 0
