@@ -106,7 +106,7 @@ def ignored(patterns: Sequence[str]) -> Callable[[str], bool]:
         return lambda name: False
     match = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)).match
 
-    @lru_cache(65_536)  # the same names come again in every directory
+    @lru_cache(4096)  # the same names come again in every directory, among many that come once
     def is_ignored(name: str) -> bool:
         return match(name) is not None
 
