@@ -202,10 +202,9 @@ class Looker:
         if not self._index.enter(ready):
             return False
         self.listed += len(ready.directories.paths)
-        for path in ready.directories.paths:
-            self.troubles.forget(path)
-            self.large.note(path, 0)
-            self.settling.looked_at(path, None, ())
+        self.troubles.forget_all(ready.directories.paths)
+        self.large.forget_all(ready.directories.paths)
+        self.settling.drop_directories(ready.directories.paths)
         for path in ready.deeper:
             self.crawl.push(Task(path, True, task.told))
         return True

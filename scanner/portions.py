@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -154,6 +154,12 @@ class LargeDirectories:
         portions = self._under_way.pop(directory, None)
         if portions is not None:
             portions.close()
+
+    def forget_all(self, directories: Iterable[str]) -> None:
+        """These are not large, or are gone."""
+        if self._not_before or self._under_way:
+            for directory in directories:
+                self.forget(directory)
 
     def close(self) -> None:
         """Let go of all that are under way."""

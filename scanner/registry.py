@@ -11,7 +11,7 @@ between, an event leads to that path; adding an inode under another path correct
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -129,6 +129,25 @@ class Registry:
         self._wd_of[path] = wd
         self._stand_for(wd, (*kept, path))
         return Assigned(unused, displaced)
+
+    def assign_all(self, watches: Sequence[tuple[str, int]]) -> bool:
+        """As :meth:`assign`, for a directory and folders in it; False, and nothing is changed, where it is
+        anything else, or any of them or any watch is known already, or is none."""
+        paths, wds = [path for path, _ in watches], {wd for _, wd in watches}
+        if len(wds) < len(paths) or min(wds, default=0) <= 0:
+            return False
+        known = (self._wd_of, self._silent, self._failed, self._adrift)
+        if any(not some.keys().isdisjoint(paths) for some in known) or not wds.isdisjoint(self._path_of):
+            return False
+        first, *folders = paths
+        if any(path.rpartition("/")[0] != first for path in folders):
+            return False
+        self._know(first)
+        if folders:
+            self._children.setdefault(first, set()).update(folders)
+        self._wd_of.update(watches)
+        self._path_of.update((wd, path) for path, wd in watches)
+        return True
 
     def poll(
         self, path: str, reason: str, *, silent: bool = False, keep_watch: bool = False

@@ -8,7 +8,7 @@ beyond that.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from scanner.records import Entry
 from scanner.tree import join, split
@@ -79,6 +79,12 @@ class Settling:
         """The directory is gone, and no look at it will tell of its files any more."""
         for name in self._names.pop(directory, ()):
             del self._held[join(directory, name)]
+
+    def drop_directories(self, directories: Iterable[str]) -> None:
+        """Nothing in these may be growing still, or they are gone."""
+        if self._held:
+            for directory in directories:
+                self.drop_directory(directory)
 
     def due(self, now: float) -> dict[str, dict[str, bool | None]]:
         """The names to look at again, by directory, in the form in which hints are marked."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from scanner.dirty import DirtySet
@@ -60,6 +60,12 @@ class Troubles:
         """The directory is gone."""
         self.note_same(directory)
         self.skipped.pop(directory, None)
+
+    def forget_all(self, directories: Iterable[str]) -> None:
+        """These were listed without any trouble, or are gone."""
+        if self._names or self.unreadable or self.skipped:
+            for directory in directories:
+                self.forget(directory)
 
     def retry(self, dirty: DirtySet, now: float) -> None:
         """Ask for another look at what could not be read, a part at a time."""

@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from scanner.dirty import DirtySet
@@ -141,8 +141,9 @@ class DirectoryWatcher:
         """Another process has ended, and did not tell all watches that it has put."""
         self._strays = True
 
-    def enter(self, watches: Iterable[tuple[str, int]], asked: Shared | None) -> list[str]:
-        """Another process has looked at directories, and before that put a watch on each, as :meth:`add`.
+    def enter(self, watches: Sequence[tuple[str, int]], asked: Shared | None) -> list[str]:
+        """Another process has looked at a directory and folders in it, and before that put a watch on each,
+        as :meth:`add`.
 
         Each with its watch descriptor, ``-errno`` where the kernel refused, or 0 where it was not to be
         watched; ``asked`` is :attr:`shared` as of before. Returns those that have to be listed again: they
@@ -150,6 +151,8 @@ class DirectoryWatcher:
         """
         with self._operations, self._map_lock:
             good = asked is not None and asked == self.shared
+            if good and not self._interpreter.unclaimed and self._registry.assign_all(watches):
+                return []  # all is new, as it mostly is, and nothing was told of it
             return [directory for directory, wd in watches if not self._enter(directory, wd, good=good)]
 
     def drop(self, wds: Iterable[int], asked: Shared | None) -> None:

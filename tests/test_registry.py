@@ -25,6 +25,50 @@ def registry():
     return registry
 
 
+@pytest.mark.parametrize(
+    "watches",
+    [
+        [("z", 11)],
+        [("a/b/d", 11), ("a/b/d/0", 12), ("a/b/d/1", 13)],
+        [("", 11), ("n", 12)],
+    ],
+)
+def test_watches_that_are_new_are_assigned_at_once_as_one_by_one(registry, watches):
+    other = Registry()
+    for wd, path in enumerate(["", "a", "a/b", "a/b/c", "ab"], start=1):
+        other.assign(path, wd, apart)
+    for path, wd in watches:
+        other.assign(path, wd, apart)
+    taken = registry.assign_all(watches)
+    assert taken == (watches[0][0] != "")
+    if taken:
+        assert vars(registry) == vars(other)
+        assert sorted(registry.forget("")) == sorted(other.forget(""))
+
+
+@pytest.mark.parametrize(
+    "watches",
+    [
+        [],
+        [("z", 0)],
+        [("z", -28)],
+        [("z", 11), ("z/0", 0)],
+        [("z", 2), ("z/0", 12)],
+        [("z", 11), ("z/0", 11)],
+        [("z", 11), ("y", 12)],
+        [("z", 11), ("z/0/1", 12)],
+        [("a", 11), ("a/n", 12)],
+        [("p", 11), ("p/0", 12)],
+    ],
+)
+def test_watches_that_are_not_simply_new_change_nothing(registry, watches):
+    registry.poll("p", "ENOSPC")
+    registry.set_adrift("q", "moved")
+    before = repr(vars(registry))
+    assert not registry.assign_all(watches)
+    assert repr(vars(registry)) == before
+
+
 def test_an_inode_that_turns_up_elsewhere_is_remapped_and_its_old_path_set_adrift(registry):
     assert registry.assign("z", 3, apart) == Assigned((), ("a/b",))
     assert registry.paths(3) == ("z",)
