@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from scanner.listing import Lister
-from scanner.listpool import BATCH, ListingPool, Seen, Wanted
+from scanner.listpool import BATCH, ListingPool, Wanted
 from scanner.parcel import Parcel
+from scanner.seen import Seen
 from scanner.watch import DirectoryWatcher
 from scanner.worklist import Task, Worklist
 

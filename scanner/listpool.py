@@ -9,15 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from scanner.listing import Gone, Lister, Listing, Look, Unreadable
-from scanner.listworker import FAMILY, GONE, LISTED, READY, SAME, WATCH, Answer, Frames, pack
-from scanner.parcel import Parcel, listings, unpacked
-from scanner.portions import is_large
-from scanner.ready import Ready
-from scanner.records import Entry
+from scanner.listing import Lister
+from scanner.listworker import FAMILY, WATCH, Answer, Frames, pack
+from scanner.parcel import Parcel
+from scanner.seen import Seen, seen_in
 from scanner.watch import DirectoryWatcher
 from scanner.watchstats import Shared
 from scanner.worklist import Task
@@ -35,16 +32,6 @@ _CHUNK = 1 << 20
 RESTARTS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Same:
-    """The directory shows what its fingerprint says."""
-
-    directory: str
-    device: int
-    inode: int
-    mtime_ns: int
-
-
 class Wanted(NamedTuple):
     """A directory to list: its known fingerprint (0: none), and how: ``WATCH``, ``FAMILY``."""
 
@@ -56,40 +43,6 @@ class Wanted(NamedTuple):
     def weight(self) -> int:
         """About how much there is to do, one directory being 1."""
         return FAMILY_WEIGHT if self.how & FAMILY else 1
-
-
-class Seen(NamedTuple):
-    """What a directory was seen to hold, what it was asked for, and what its folders hold, if asked: all of
-    that may have come ready to be written.
-
-    ``again`` are those of them that have to be listed once more: what befell them since was not told.
-    """
-
-    look: Look | Same | Ready
-    task: Task
-    folders: tuple[Look, ...] = ()
-    again: tuple[str, ...] = ()
-
-    def each(self) -> list[tuple[Look | Same, Task]]:
-        """The directory and its folders, each with what it was asked for."""
-        look = self.look
-        looks = listings(look) if isinstance(look, Ready) else [look, *self.folders]
-        return [(look, self.task._replace(directory=look.directory)) for look in looks]
-
-    @property
-    def listed(self) -> list[str]:
-        """Those of them that were listed and are not large."""
-        if isinstance(self.look, Ready):
-            return self.look.directories.paths
-        looks = (self.look, *self.folders)
-        return [look.directory for look in looks if isinstance(look, Listing) and not is_large(look)]
-
-    @property
-    def below(self) -> list[str]:
-        """The folders of which it tells."""
-        if isinstance(self.look, Ready):
-            return self.look.directories.paths[1:]
-        return [look.directory for look in self.folders]
 
 
 class _Request(NamedTuple):
@@ -238,8 +191,7 @@ class ListingProcess:
             self._watcher.drop([wd for wd in wds if wd is not None], asked)
             return None
         del self._flying[directory]
-        first, *folders = map(_look, looks)
-        seen = Seen(first, flying[1], cast(tuple[Look, ...], tuple(folders)))
+        seen = seen_in(looks, flying[1])
         paths = (directory, *seen.below)
         watches = [(path, wd) for path, wd in zip(paths, wds, strict=True) if wd is not None]
         return seen._replace(again=tuple(self._watcher.enter(watches, asked))) if watches else seen
@@ -328,32 +280,6 @@ class ListingProcess:
 
 def _instance(shared: Shared | None) -> int | None:
     return None if shared is None else shared.generation
-
-
-def _look(answer: tuple[Any, ...]) -> Look | Same | Ready:
-    kind, directory = answer[:2]
-    if kind == READY:
-        return unpacked(answer[2])
-    if kind == SAME:
-        return Same(*answer[1:])
-    if kind == GONE:
-        return Gone(directory)
-    if kind != LISTED:
-        return Unreadable(*answer[1:])
-    device, inode, mtime_ns, files, directories, skipped, unreadable, number, seen_ns = answer[2:]
-    return Listing(
-        directory,
-        device,
-        inode,
-        mtime_ns,
-        {entry[0]: Entry(*entry) for entry in files},
-        directories,
-        None,
-        skipped,
-        unreadable,
-        number,
-        seen_ns,
-    )
 
 
 class ListingPool:

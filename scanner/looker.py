@@ -17,7 +17,7 @@ from scanner.crawl import Crawl
 from scanner.dirty import Dirty, DirtySet
 from scanner.index import Index
 from scanner.listing import Gone, Lister, Listing, Look, Unreadable, is_utf8
-from scanner.listpool import Same, Seen, Wanted
+from scanner.listpool import Wanted
 from scanner.listworker import FAMILY, WATCH
 from scanner.missed import Missed
 from scanner.parcel import Parcel, terms
@@ -25,6 +25,7 @@ from scanner.portions import LargeDirectories, Portions
 from scanner.ready import Ready
 from scanner.records import Entry
 from scanner.roots import Root, Roots
+from scanner.seen import Same, Seen
 from scanner.settling import SETTLE_SECONDS, Settling
 from scanner.tree import Changes, join, split
 from scanner.troubles import Troubles

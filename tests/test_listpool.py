@@ -20,7 +20,8 @@ from waiting import until
 from scanner import listpool
 from scanner.dirty import DirtySet
 from scanner.listing import Gone, Lister, Listing, Unreadable
-from scanner.listpool import ListingProcess, Same, Seen, Wanted
+from scanner.listpool import ListingProcess, Wanted
+from scanner.seen import Same, Seen
 from scanner.watch import DirectoryWatcher
 from scanner.worklist import Task
 
