@@ -6,8 +6,9 @@ process, and what comes back is older than what anybody has looked at in the mea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from scanner.dirty import Dirty
 from scanner.listing import Lister
 from scanner.listpool import BATCH, ListingPool, Wanted
 from scanner.parcel import Parcel
@@ -63,6 +64,10 @@ class Crawl:
     def is_told(self, directory: str) -> bool:
         """Whether a hint was about a subtree that the directory lies in, which is not all listed yet."""
         return self._list.is_told(directory)
+
+    def tell(self, hints: Sequence[Dirty]) -> None:
+        """These hints were taken up, and are about to be followed."""
+        self._list.tell(hints)
 
     def forget_told(self) -> None:
         """Nothing has to be listed any more."""

@@ -259,6 +259,17 @@ def _frozen(directory: str, entry: _Entry) -> Dirty:
     return Dirty(directory, None if entry.whole else frozenset(entry.looks), settled, entry.recursive)
 
 
+def covers(hints: Mapping[str, Dirty], path: str) -> bool:
+    """Whether one of the hints, by directory, is about the path or anything above it."""
+    while path:
+        directory, _, name = path.rpartition("/")
+        hint = hints.get(directory)
+        if hint is not None and (hint.names is None or name in hint.names):
+            return True
+        path = directory
+    return False
+
+
 def _depth(directory: str) -> int:
     """0 for the data root, 1 for its children, and so on."""
     return directory.count("/") + 1 if directory else 0

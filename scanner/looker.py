@@ -81,6 +81,11 @@ class Looker:
             self._take_listed(deadline, taken)
         self._list_some(deadline, taken)
 
+    def tell(self, items: Sequence[Dirty]) -> None:
+        """These hints were taken up: what they are about was not missed, and is not from now on."""
+        self.differences.told(items)
+        self.crawl.tell(items)
+
     def follow(self, item: Dirty) -> None:
         """Look where a hint says."""
         if item.recursive:
@@ -88,6 +93,7 @@ class Looker:
         elif item.names is not None and self.is_known(item.directory):
             self.look(Task(item.directory), item.names, item.settled)
         elif item.directory in self.large:
+            self.large.tell(item.directory)
             self.crawl.push(Task(item.directory))
         else:
             self.look(Task(item.directory), None, item.settled)
@@ -230,7 +236,7 @@ class Looker:
         if directory not in self.large:
             self.look(task)
             return
-        told = task.told or not self.watcher.watches(directory)
+        told = task.told or not (task.found or self.watcher.watches(directory))
         self.watcher.add(directory)
         try:
             self.large.begin(task._replace(told=told), self.lister.absolute(directory))
@@ -241,7 +247,7 @@ class Looker:
         """Look at the next names of a large directory; ``taken`` gains the task that this is part of."""
         started = time.monotonic()
         portions, names = self.large.next()
-        taken.append(portions.task)
+        taken.append(portions.whole)
         if names:
             self.look(portions.task, names, portion=True)
         portions.seconds += time.monotonic() - started
@@ -255,8 +261,10 @@ class Looker:
         elif self._index.tree.directory_id(task.directory) is not None:
             self._index.note_listed(task.directory, portions.inode, portions.mtime_ns)
             self.large.ended(portions, polled=not self.watcher.watches(task.directory))
-        if portions.again or portions.failed:
-            self.crawl.push(task._replace(told=True))
+        if portions.failed:
+            self.crawl.push(portions.whole._replace(told=True))
+        elif portions.again is not None:
+            self.crawl.push(portions.again)
 
     def look(
         self,

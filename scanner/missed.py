@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from scanner.dirty import Dirty, DirtySet
-from scanner.tree import split
+from scanner.dirty import Dirty, DirtySet, covers
 
 MAX_SUSPECTS = 100_000
 """Beyond that many at once they are counted without waiting: no watcher is that much behind."""
@@ -51,7 +50,7 @@ class Missed:
             return
         by_directory = {item.directory: item for item in items}
         for suspects in (self._new, self._waiting):
-            suspects -= {path for path in suspects if _covered(path, by_directory)}
+            suspects -= {path for path in suspects if covers(by_directory, path)}
 
     def settle(self) -> None:
         """Count what has not been told of in time; call it often."""
@@ -62,14 +61,3 @@ class Missed:
         if self._mark is None and self._new and self._caught_up(self._since):
             self._waiting, self._new = self._new, set()
             self._mark = self._dirty.mark_of_now()
-
-
-def _covered(path: str, hints: dict[str, Dirty]) -> bool:
-    """Whether a hint is about the path or anything above it."""
-    while path:
-        directory, name = split(path)
-        hint = hints.get(directory)
-        if hint is not None and (hint.names is None or name in hint.names):
-            return True
-        path = directory
-    return False

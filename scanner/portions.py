@@ -33,20 +33,26 @@ class Portions:
     """One large directory under way; an iterator over the names to look at next.
 
     ``mtime_ns`` and ``inode`` are the directory's when it was begun. Iterating and making it raise OSError
-    where the directory cannot be read; ``again``: it was asked for once more while it was under way.
+    where the directory cannot be read. ``again`` is what was asked for while it was under way, if anything.
     """
 
     def __init__(self, task: Task, where: str, connection: Any) -> None:
         about = os.stat(where)
         self.mtime_ns, self.inode = about.st_mtime_ns, about.st_ino
         self.task = task
-        self.again = self.failed = False
+        self.again: Task | None = None
+        self.failed = False
         self.count = 0
         self.seconds = 0.0
         self._db = connection
         self._seen: set[str] = set()
         self._entries = os.scandir(where)
         self._parts = self._read()
+
+    @property
+    def whole(self) -> Task:
+        """What is to be done if nothing of this can be kept."""
+        return self.task if self.again is None else self.task.joined(self.again)
 
     def __next__(self) -> frozenset[str]:
         return next(self._parts)
@@ -120,8 +126,13 @@ class LargeDirectories:
         if current is None:
             self._under_way[task.directory] = Portions(task, where, self._db)
         else:
-            current.again = True
-            current.task = current.task._replace(recursive=current.task.recursive or task.recursive)
+            current.again = task if current.again is None else current.again.joined(task)
+
+    def tell(self, directory: str) -> None:
+        """A hint was about all of the directory: what is still to be found in it now is told of."""
+        current = self._under_way.get(directory)
+        if current is not None:
+            current.task = current.task._replace(told=True)
 
     def next(self) -> tuple[Portions, frozenset[str] | None]:
         """One that is under way and what to look at in it, None at its end; each has its turn.

@@ -205,7 +205,7 @@ class Worker:
         items = self.dirty.take(500)
         if not items:
             return False
-        self.looker.differences.told(items)
+        self.looker.tell(items)
         try:
             self._follow(items)
         except IndexFull:

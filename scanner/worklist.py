@@ -8,7 +8,10 @@ storm that never ends do not pile up.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from scanner.dirty import Dirty, covers
 
 MAX_TOLD = 10_000
 
@@ -41,6 +44,7 @@ class Worklist:
     def __init__(self) -> None:
         self._tasks: OrderedDict[str, Task] = OrderedDict()
         self._told: set[str] = set()
+        self._found: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -53,6 +57,8 @@ class Worklist:
         self._tasks[task.directory] = task
         if task.recursive and task.told:
             self._tell(task.directory)
+        elif task.found and not _within(self._found, task.directory):
+            self._found.add(task.directory)
         if before is None and last:
             self._tasks.move_to_end(task.directory, last=False)
         elif before is not None and not last:
@@ -65,18 +71,35 @@ class Worklist:
 
     def is_told(self, directory: str) -> bool:
         """Whether a hint was about a subtree that the directory lies in, since :meth:`forget_told`."""
-        while self._told and directory:
-            if directory in self._told:
-                return True
-            directory = directory.rpartition("/")[0]
-        return "" in self._told
+        return _within(self._told, directory)
+
+    def tell(self, hints: Sequence[Dirty]) -> None:
+        """These hints were taken up: of a directory that was found they tell with all that is in it, also
+        where that is being listed already."""
+        if not self._found:
+            return
+        by_directory = {hint.directory: hint for hint in hints}
+        told = {directory for directory in self._found if covers(by_directory, directory)}
+        self._found -= told
+        for directory in told:
+            self._tell(directory)
 
     def forget_told(self) -> None:
-        """Everything that hints were about has been looked at."""
+        """Everything that hints were about, or that was found, has been looked at."""
         self._told.clear()
+        self._found.clear()
 
     def _tell(self, directory: str) -> None:
         """Everything below is told of: also what waits here for another reason."""
         self._told.add(directory)
         if len(self._told) > MAX_TOLD:
             self._told = {""}
+
+
+def _within(directories: set[str], directory: str) -> bool:
+    """Whether the directory is one of these, or below one of them."""
+    while directories and directory:
+        if directory in directories:
+            return True
+        directory = directory.rpartition("/")[0]
+    return "" in directories
