@@ -22,6 +22,7 @@ from reconciling import DEADLINE, drive, indexed, running, settle, walk
 from test_worker import LINKS, OPERATION, World
 
 from scanner import crawl, listpool, sweeper, worker
+from scanner.inotify import IN_Q_OVERFLOW, Batch, Special
 from scanner.listing import Lister, Listing
 from scanner.listpool import ListingProcess
 from scanner.listworker import GONE, Frames, Watches, portions
@@ -120,6 +121,16 @@ def agree(worker: Worker, data: Path) -> None:
     drive(worker, right)
     assert len(worker.crawl) == 0
     settle(worker, data)
+    if worker.watcher._observation is not None:
+        drive(worker, lambda: watched(worker) == known(worker))
+
+
+def watched(worker: Worker) -> set[str]:
+    """All directories that are watched, and the watches that are of none."""
+    observation, registry = worker.watcher._observation, worker.watcher._registry
+    assert observation is not None
+    paths = (registry.paths(wd) or (f"stray {wd}",) for wd in observation.instance.watches())
+    return {path for some in paths for path in some}
 
 
 def known(worker: Worker) -> set[str]:
@@ -276,6 +287,80 @@ def test_a_family_that_was_overtaken_brings_no_old_state_back(
     for now in steps_until_calm(delayed):
         assert "products/p/000009.jpg" in now
         assert not now.keys() & {"products/p/000001.jpg", "products/p/000003/seg.png"}
+    agree(delayed, data)
+
+
+def test_the_process_watches_and_the_writer_only_enters(delayed: Worker, world: tuple[Path, Path]) -> None:
+    data, _ = world
+    added: list[str] = []
+    add = delayed.watcher.add
+
+    def note(directory: str, *, telling: bool = False) -> bool:
+        added.append(directory)
+        return add(directory, telling=telling)
+
+    delayed.watcher.add = note  # type: ignore[method-assign]
+    process_of(delayed).allowed = 1 << 60
+    arrives_from_outside(data, data / "products" / "p")
+    agree(delayed, data)
+    assert "products/p/000001" in watched(delayed)
+    assert not [directory for directory in added if directory.startswith("products/p")]
+
+
+def test_what_changes_in_folders_on_their_way_is_found(delayed: Worker, world: tuple[Path, Path]) -> None:
+    """They are watched, and nobody has been told yet."""
+    data, _ = world
+    folder = data / "products" / "p"
+    arrives_from_outside(data, folder)
+    drive(delayed, lambda: listed(delayed, "products/p"))
+    (folder / "000001" / "emb.json").write_bytes(b"x")
+    os.rename(folder / "000002", folder / "000007")
+    os.rename(folder / "000003", data / "frames" / "v0" / "moved")
+    shutil.rmtree(folder / "000000")
+    (folder / "000000").mkdir()
+    (folder / "000000" / "pose.json").write_bytes(b"x")
+    process_of(delayed).allowed = 1 << 60
+    agree(delayed, data)
+
+
+def test_a_family_that_moves_while_it_is_on_its_way_is_found(
+    delayed: Worker, world: tuple[Path, Path]
+) -> None:
+    data, _ = world
+    arrives_from_outside(data, data / "products" / "p")
+    drive(delayed, lambda: listed(delayed, "products/p"))
+    os.rename(data / "products" / "p", data / "products" / "q")
+    drive(delayed, lambda: listed(delayed, "products/q"))
+    process_of(delayed).allowed = 1 << 60
+    agree(delayed, data)
+
+
+def test_a_process_that_dies_with_watches_leaves_none(delayed: Worker, world: tuple[Path, Path]) -> None:
+    data, _ = world
+    arrives_from_outside(data, data / "products" / "p")
+    drive(delayed, lambda: listed(delayed, "products/p"))
+    os.rename(data / "products" / "p" / "000001", data.parent / "elsewhere")
+    process_of(delayed).die()
+    process_of(delayed).allowed = 1 << 60
+    agree(delayed, data)
+
+
+def test_an_overflow_while_a_family_is_on_its_way_loses_nothing(
+    delayed: Worker, world: tuple[Path, Path]
+) -> None:
+    data, _ = world
+    arrives_from_outside(data, data / "products" / "p")
+    drive(delayed, lambda: listed(delayed, "products/p"))
+    with delayed.watcher._map_lock:  # the reader stands still, and what it would read is lost
+        shutil.rmtree(data / "products" / "p" / "000001")
+        (data / "products" / "p" / "000001").mkdir()
+        (data / "products" / "p" / "000002" / "pose.json").write_bytes(b"x")
+        assert delayed.watcher._observation is not None
+        instance = delayed.watcher._observation.instance
+        while instance.unread:
+            instance.read()
+        delayed.watcher._interpreter.handle(Batch({}, [Special(-1, IN_Q_OVERFLOW, b"")]))
+    process_of(delayed).allowed = 1 << 60
     agree(delayed, data)
 
 

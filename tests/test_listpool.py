@@ -21,6 +21,7 @@ from scanner import listpool
 from scanner.dirty import DirtySet
 from scanner.listing import Gone, Lister, Listing, Unreadable
 from scanner.listpool import ListingProcess, Wanted
+from scanner.listworker import FAMILY, WATCH
 from scanner.seen import Same, Seen
 from scanner.watch import DirectoryWatcher
 from scanner.worklist import Task
@@ -320,6 +321,156 @@ def test_there_is_room_for_some_batches_and_not_for_more(process: ListingProcess
     os.kill(process.pids()[0], signal.SIGCONT)
     assert len(everything(process)) == sent
     assert process.has_room
+
+
+@pytest.fixture
+def family(root: Path) -> list[str]:
+    """A directory of the data root with a file and three folders, each of a file."""
+    for name in ("0", "1", "2"):
+        (root / "frames" / "a" / name).mkdir()
+        (root / "frames" / "a" / name / "seg.png").write_bytes(b"x")
+    return ["frames/a", *(f"frames/a/{name}" for name in ("0", "1", "2"))]
+
+
+FAMILY_OF_A = Wanted(Task("frames/a", recursive=True, found=True), how=WATCH | FAMILY)
+
+
+def in_kernel(watcher: DirectoryWatcher) -> int:
+    """How many watches there are, told or not."""
+    assert watcher._observation is not None
+    return len(watcher._observation.instance.watches())
+
+
+def test_a_family_comes_in_one_piece_and_watched(
+    root: Path, process: ListingProcess, watcher: DirectoryWatcher, family: list[str]
+) -> None:
+    process.send([FAMILY_OF_A])
+    (seen,) = everything(process)
+    directories = [look.directory for look, _ in seen.each()]
+    assert (directories[0], sorted(directories)) == ("frames/a", family)
+    assert all(isinstance(look, Listing) and len(look.files) == 1 for look, _ in seen.each())
+    assert [task for _, task in seen.each()] == [
+        FAMILY_OF_A.task._replace(directory=directory) for directory in directories
+    ]
+    assert not seen.again
+    assert all(watcher.watches(directory) for directory in family)
+    assert in_kernel(watcher) == 4
+    (root / "frames" / "a" / "1" / "emb.json").write_bytes(b"x")
+    until(lambda: watcher._dirty.pending, "an event of a folder is told")
+
+
+def test_what_happens_on_the_way_is_marked_when_the_answer_comes(
+    root: Path, process: ListingProcess, watcher: DirectoryWatcher, family: list[str]
+) -> None:
+    watcher.add("frames")
+    process.send([FAMILY_OF_A])
+    until(lambda: in_kernel(watcher) == 5, "all are watched")
+    until(lambda: waiting_bytes(process), "all are listed")
+    (root / "frames" / "a" / "2" / "emb.json").write_bytes(b"x")
+    until(lambda: len(watcher._interpreter.unclaimed), "an event of an unknown watch is read")
+    everything(process)
+    until(lambda: watcher.caught_up(0.0), "all is marked")
+    assert "frames/a/2" in {item.directory for item in watcher._dirty.take(9)}
+
+
+def test_a_family_that_need_not_be_watched_is_left_to_the_watcher(root: Path, family: list[str]) -> None:
+    """Where nothing tells of changes each of its folders is polled."""
+    watcher = DirectoryWatcher(DirtySet(), str(root), "polling")
+    lister = Lister(str(root), [])
+    lister.use_roots(["frames"])
+    process = ListingProcess(lister, watcher, lambda: TERMS)
+    watcher.add("frames/a")
+    process.send([FAMILY_OF_A._replace(how=FAMILY)])
+    (seen,) = everything(process)
+    assert len(seen.folders) == 3
+    assert not seen.again
+    assert watcher.polled() == frozenset(family)
+    process.close()
+
+
+def test_an_overtaken_family_leaves_no_watch_behind(
+    process: ListingProcess, watcher: DirectoryWatcher, family: list[str]
+) -> None:
+    process.send([FAMILY_OF_A])
+    process.overtake("frames/a")
+    assert len(process), "its watches have still to be told"
+    until(lambda: in_kernel(watcher) == 4, "all are watched")
+    assert everything(process) == []
+    assert in_kernel(watcher) == 0
+    assert not process.unanswered
+
+
+def test_a_killed_process_leaves_no_watch_behind(
+    root: Path, process: ListingProcess, watcher: DirectoryWatcher, family: list[str]
+) -> None:
+    process.send([FAMILY_OF_A])
+    until(lambda: in_kernel(watcher) == 4, "all are watched")
+    os.rename(root / "frames" / "a" / "0", root / "elsewhere")
+    kill(process)
+    process._frames = listpool.Frames()
+    assert process._process is not None
+    assert process._process.stdout is not None
+    os.read(process._process.stdout.fileno(), 1 << 20)  # what it had written is lost with it
+    assert take_lost(process) == {"frames/a"}
+    process.send([FAMILY_OF_A])
+    (seen,) = everything(process)
+    assert len(seen.folders) == 2
+    watcher.expect(more=False)
+    assert in_kernel(watcher) == 3
+    assert all(watcher.watches(look.directory) for look, _ in seen.each())
+
+
+def test_a_process_that_has_another_instance_is_replaced(
+    process: ListingProcess, watcher: DirectoryWatcher, family: list[str]
+) -> None:
+    """The reader had died, and was started again with an instance of its own."""
+    process.send([FAMILY_OF_A])
+    everything(process)
+    (before,) = process.pids()
+    os.kill(before, signal.SIGSTOP)
+    process.send(tasks("frames/b"))
+    watcher.stop()
+    watcher.start()
+    process.send([FAMILY_OF_A])
+    (after,) = process.pids()
+    assert before != after
+    assert [task.directory for task in process.lost()] == ["frames/b"]
+    (seen,) = everything(process)
+    assert not seen.again
+    assert process.usable
+    assert all(watcher.watches(directory) for directory in family)
+    assert in_kernel(watcher) == 4
+
+
+def test_a_process_that_was_started_without_an_instance_gets_one(
+    root: Path, watcher: DirectoryWatcher, process: ListingProcess, family: list[str]
+) -> None:
+    watcher.stop()
+    process.send(tasks("frames/b"))
+    everything(process)
+    watcher.start()
+    process.send([FAMILY_OF_A])
+    everything(process)
+    assert in_kernel(watcher) == 4
+
+
+def test_an_answer_of_several_parts_comes_whole(root: Path, process: ListingProcess) -> None:
+    for name in ("a", "b", "c"):
+        for number in range(1500):
+            (root / "frames" / name / f"{number:06}.jpg").touch()
+    process.send(tasks("frames/a", "frames/b", "frames/c"))
+    first = process.receive(DEADLINE)
+    assert [one.look.directory for one in first] == ["frames/a", "frames/b"]
+    assert process.unanswered
+    assert names(everything(process)) == {"frames/c"}
+    assert not process.unanswered
+
+
+def test_a_family_counts_for_several_directories(process: ListingProcess) -> None:
+    process.send([FAMILY_OF_A, *tasks("frames/b")])
+    assert process.load == listpool.FAMILY_WEIGHT + 1
+    everything(process)
+    assert process.load == 0
 
 
 def test_the_process_ends_by_itself_when_its_owner_has_gone(root: Path, watcher: DirectoryWatcher) -> None:

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parcels import AT_ONCE, TERMS
 
+from scanner import listworker
 from scanner.listing import Lister, Listing, Look, Unreadable
 from scanner.listworker import (
     FAMILY,
@@ -27,6 +28,7 @@ from scanner.listworker import (
     READY,
     SAME,
     UNREADABLE,
+    WATCH,
     Frames,
     Watches,
     fingerprint,
@@ -196,6 +198,52 @@ def test_a_family_of_which_a_folder_cannot_be_listed_comes_as_it_is(root: Path, 
     assert [look[0] for look in looks] == [LISTED, UNREADABLE]
     looks = family_of(FakeLister(root, {}, {"frames/v/1": {"x": error}}))
     assert [look[0] for look in looks] == [LISTED, LISTED]
+
+
+def family(root: Path, folders: int, how: int = FAMILY) -> list[tuple[str, ...]]:
+    """The directories of each answer about ``frames`` and ``frames/v``, the latter with so many folders."""
+    for number in range(folders):
+        (root / "frames" / "v" / f"{number:03}").mkdir()
+        (root / "frames" / "v" / f"{number:03}" / "seg.png").write_bytes(b"x")
+    lister = Lister(str(root), [])
+    lister.use_roots(["frames"])
+    wanted = [("frames/v", 0, how), ("frames", 0, how)]
+    parts = list(portions(lister, Watches(str(root), None), Maker(TERMS), wanted))
+    assert [last for last, _ in parts] == [False] * (len(parts) - 1) + [True]
+    return [tuple(look[1] for look in looks) for _, part in parts for looks, _ in part]
+
+
+def test_folders_are_listed_with_a_directory_that_holds_files(root: Path) -> None:
+    answers = family(root, 3)
+    assert [sorted(answer) for answer in answers] == [
+        ["frames/v", "frames/v/000", "frames/v/001", "frames/v/002"],
+        ["frames"],  # holds none
+    ]
+
+
+def test_folders_are_left_where_they_are_not_asked_for(root: Path) -> None:
+    assert family(root, 3, 0) == [("frames/v",), ("frames",)]
+
+
+def test_a_large_directory_is_listed_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listworker, "LARGE", 5)
+    assert family(root, 3) == [("frames/v",), ("frames",)]
+
+
+def test_of_too_much_the_rest_is_left_for_itself(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory counts for six with its five entries, each folder for two."""
+    monkeypatch.setattr(listworker, "FAMILY_ENTRIES", 8)
+    monkeypatch.setattr(listworker, "PART", 1)
+    first, second = family(root, 3)
+    assert (first[0], len(first)) == ("frames/v", 3)
+    assert second == ("frames",)
+
+
+def test_a_watch_that_cannot_be_put_is_told_as_an_errno(root: Path) -> None:
+    lister = Lister(str(root), [])
+    wanted = [("frames/v", 0, WATCH), ("frames/none", 0, WATCH), ("frames/v", 0, 0)]
+    ((_, part),) = portions(lister, Watches(str(root), None), Maker(TERMS), wanted)
+    assert [told for _, told in part] == [[-errno.EBADF], [-errno.EBADF], [None]]
 
 
 @settings(max_examples=25)
