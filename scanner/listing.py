@@ -164,15 +164,12 @@ class Lister:
         """
         where = self.absolute(directory)
         seen_ns = time.time_ns()
+        found = _Found()
         try:
-            about = os.stat(where) if self._may_be_link(directory) else os.lstat(where)
-            if not stat.S_ISDIR(about.st_mode):
-                return Gone(directory)
-            found = _Found()
             if names is None:
-                self._whole(found, directory, where)
+                about = self._whole(found, directory, where)
             else:
-                self._some(found, directory, where, names)
+                about = self._some(found, directory, where, names)
             return found.listing(directory, about, names, seen_ns)
         except OSError as error:
             return _failed(directory, error)
@@ -180,32 +177,46 @@ class Lister:
     def _may_be_link(self, directory: str) -> bool:
         return not directory or directory in self._roots
 
-    def _whole(self, found: _Found, directory: str, where: str) -> None:
+    def _whole(self, found: _Found, directory: str, where: str) -> os.stat_result:
+        """Read it all through a descriptor, so that ``stat`` is about what is listed, and names are found
+        without their paths."""
+        follow = 0 if self._may_be_link(directory) else os.O_NOFOLLOW
+        descriptor = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow)
+        try:
+            about = os.fstat(descriptor)
+            with os.scandir(descriptor) as entries:
+                self._entries(found, directory, where, entries)
+            return about
+        finally:
+            os.close(descriptor)
+
+    def _entries(
+        self, found: _Found, directory: str, where: str, entries: Iterable[os.DirEntry[str]]
+    ) -> None:
         files, directories = found.files, found.directories
         is_ignored = self.is_ignored
         linkable = self._roots if not directory else frozenset()
-        with os.scandir(where) as entries:
-            for entry in entries:
-                name = entry.name
-                if is_ignored(name):
-                    continue
-                if not is_utf8(name):
-                    found.skipped += 1
-                    continue
-                try:
-                    if entry.is_dir(follow_symlinks=name in linkable):
-                        directories.append(name)
-                    elif entry.is_file(follow_symlinks=False):
-                        status = entry.stat(follow_symlinks=False)
-                        files[name] = Entry(
-                            name, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-                        )
-                    elif entry.is_symlink():
-                        self._link(entry.path, name, files)
-                except OSError as error:
-                    found.note(error, name)
+        for entry in entries:
+            name = entry.name
+            if is_ignored(name):
+                continue
+            if not name.isascii() and not is_utf8(name):
+                found.skipped += 1
+                continue
+            try:
+                if entry.is_file(follow_symlinks=False):
+                    files[name] = _entry(name, entry.stat(follow_symlinks=False))
+                elif entry.is_dir(follow_symlinks=name in linkable):
+                    directories.append(name)
+                elif entry.is_symlink():
+                    self._link(os.path.join(where, name), name, files)
+            except OSError as error:
+                found.note(error, name)
 
-    def _some(self, found: _Found, directory: str, where: str, names: frozenset[str]) -> None:
+    def _some(self, found: _Found, directory: str, where: str, names: frozenset[str]) -> os.stat_result:
+        about = os.stat(where) if self._may_be_link(directory) else os.lstat(where)
+        if not stat.S_ISDIR(about.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), where)
         for name in names:
             if self.is_ignored(name) or not is_utf8(name):
                 continue
@@ -223,6 +234,7 @@ class Lister:
                         self._link(path, name, found.files)
             except OSError as error:
                 found.note(error, name)
+        return about
 
     def _link(self, path: str, name: str, files: dict[str, Entry]) -> None:
         """A file symlink counts if what it points to is a regular file below the data root."""
@@ -238,7 +250,8 @@ class Lister:
 
 
 def _entry(name: str, status: os.stat_result, *, link: bool = False) -> Entry:
-    return Entry(name, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, link)
+    about = (name, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, link)
+    return tuple.__new__(Entry, about)  # as the class does it, in a third of the time
 
 
 def _below(path: str, root: str) -> bool:

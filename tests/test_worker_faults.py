@@ -29,12 +29,12 @@ class Faults:
     """Paths that answer a system call with an error; all others are asked in truth."""
 
     def __init__(self) -> None:
-        self.scandir: dict[str, int] = {}
+        self.open: dict[str, int] = {}
         self.lstat: dict[str, int] = {}
         self.stat: dict[str, int] = {}
 
     def clear(self) -> None:
-        for errors in (self.scandir, self.lstat, self.stat):
+        for errors in (self.open, self.lstat, self.stat):
             errors.clear()
 
     def around(self, call: Callable[..., Any], errors: dict[str, int]) -> Callable[..., Any]:
@@ -51,7 +51,7 @@ class Faults:
 def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
     """System calls that fail at will, and a worker that soon tries again."""
     made = Faults()
-    for name in ("scandir", "lstat", "stat"):
+    for name in ("open", "lstat", "stat"):
         monkeypatch.setattr(os, name, made.around(getattr(os, name), getattr(made, name)))
     monkeypatch.setattr(troubles, "RETRY_SECONDS", 0.05)
     return made
@@ -94,7 +94,7 @@ def test_a_directory_that_answers_with_an_error_keeps_its_entries_until_it_is_ba
     place = str(data / "frames" / "v")
     with running(data, state) as worker:
         before = indexed(worker.index)
-        faults.scandir[place] = number
+        faults.open[place] = number
         worker.begin_pass()
         drive(worker, lambda: bool(problems(worker)))
         assert problems(worker) == [f"cannot read {place}: {os.strerror(number)}"]
@@ -112,7 +112,7 @@ def test_a_directory_that_answers_with_an_error_keeps_its_entries_until_it_is_ba
 def test_a_directory_that_cannot_be_read_from_the_start_keeps_nothing_else_from_being_ready(
     data: Path, state: Path, faults: Faults, number: int
 ) -> None:
-    faults.scandir[str(data / "frames" / "v")] = number
+    faults.open[str(data / "frames" / "v")] = number
     with running(data, state) as worker:
         assert list(indexed(worker.index)) == ["frames/w/000001.jpg"]
         assert len(problems(worker)) == 1
