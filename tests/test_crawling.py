@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reconciling import DEADLINE, drive, indexed, running, settle, walk
 from test_worker import LINKS, OPERATION, World
+from waiting import until
 
 from scanner import crawl, listpool, sweeper, worker
 from scanner.inotify import IN_Q_OVERFLOW, Batch, Special
@@ -343,6 +344,32 @@ def test_a_process_that_dies_with_watches_leaves_none(delayed: Worker, world: tu
     process_of(delayed).die()
     process_of(delayed).allowed = 1 << 60
     agree(delayed, data)
+
+
+def test_a_folder_whose_watch_has_gone_on_the_way_is_looked_at_once_more(
+    delayed: Worker, world: tuple[Path, Path]
+) -> None:
+    """As when it is the watch of an earlier path as well, which is forgotten meanwhile."""
+    data, _ = world
+    shutil.copytree(data / "frames" / "v0", data.parent / "outside")
+    rested = time.monotonic() + delayed.looker.settling.seconds  # else it would be looked at for being young
+    drive(delayed, lambda: time.monotonic() > rested)
+    os.rename(data.parent / "outside", data / "products" / "p")
+    drive(delayed, lambda: listed(delayed, "products/p"))
+    assert delayed.watcher._observation is not None
+    wd = put(delayed)["products/p"]
+    assert wd is not None
+    delayed.watcher._observation.instance.remove(wd)
+    until(lambda: delayed.watcher._interpreter.unclaimed.has_gone(wd), "the kernel tells")
+    (data / "products" / "p" / "000001.jpg").write_bytes(b"longer")  # nothing tells of it
+    process_of(delayed).allowed = 1 << 60
+    agree(delayed, data)
+
+
+def put(working: Worker) -> dict[str, int | None]:
+    """The watches that the process has put and not told, by directory."""
+    answers = [answer for _, _, part in process_of(working).answers for answer in part]
+    return {looks[0][1]: told[0] for looks, told in answers}
 
 
 def test_an_overflow_while_a_family_is_on_its_way_loses_nothing(
