@@ -152,7 +152,7 @@ class Crawl:
         try:
             while weight < BATCH and (wanted := self._next()) is not None:
                 batch.append(wanted)
-                weight += wanted.weight
+                weight += self.process.weight(wanted)
         except BaseException:
             for wanted in batch:
                 self._list.push(wanted.task)

@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 BATCH = 256
 """How many directories make a request: enough to be worth a message."""
 FAMILY_WEIGHT = 16
-"""As how many directories one counts that is listed together with its folders."""
+"""As how many directories one counts, at first, that is listed together with its folders."""
 IN_FLIGHT = 4 * BATCH
 IN_FLIGHT_BYTES = 48 * 1024
 """Enough that the process never waits for a request, so little that answers are not old when they come."""
@@ -38,11 +38,6 @@ class Wanted(NamedTuple):
     task: Task
     fingerprint: int = 0
     how: int = 0
-
-    @property
-    def weight(self) -> int:
-        """About how much there is to do, one directory being 1."""
-        return FAMILY_WEIGHT if self.how & FAMILY else 1
 
 
 class _Request(NamedTuple):
@@ -78,6 +73,7 @@ class ListingProcess:
         self._frames = Frames()
         self._lost: list[Task] = []
         self._deaths = 0
+        self._family = float(FAMILY_WEIGHT)
 
     def __len__(self) -> int:
         """How many directories are on their way, or were and have to be fetched from :meth:`lost`.
@@ -121,6 +117,10 @@ class ListingProcess:
             return []
         return [self._process.stdout.fileno()]
 
+    def weight(self, wanted: Wanted) -> int:
+        """About how much there is to do, one directory being 1; by what families were of late."""
+        return round(self._family) if wanted.how & FAMILY else 1
+
     def send(self, wanted: Sequence[Wanted]) -> None:
         """Ask for directories."""
         asked = self._to_share() if any(one.how & WATCH for one in wanted) else None
@@ -129,7 +129,7 @@ class ListingProcess:
             self._flying[one.task.directory] = (self._number, one.task)
         directories = [(one.task.directory, one.fingerprint, one.how) for one in wanted]
         payload = pack((self._number, self._lister.generation, self._lister.roots, directories))
-        weight = sum(one.weight for one in wanted)
+        weight = sum(map(self.weight, wanted))
         self._requests[self._number] = _Request(len(payload), weight, asked)
         self._unsent += payload
         try:
@@ -191,6 +191,8 @@ class ListingProcess:
             self._watcher.drop([wd for wd in wds if wd is not None], asked)
             return None
         del self._flying[directory]
+        if flying[1].recursive:
+            self._family += (min(len(wds), BATCH) - self._family) / 8
         seen = seen_in(looks, flying[1])
         paths = (directory, *seen.below)
         watches = [(path, wd) for path, wd in zip(paths, wds, strict=True) if wd is not None]
@@ -319,6 +321,10 @@ class ListingPool:
     def pids(self) -> list[int]:
         """The processes that run."""
         return [pid for process in self._processes for pid in process.pids()]
+
+    def weight(self, wanted: Wanted) -> int:
+        """See :meth:`ListingProcess.weight`."""
+        return max(process.weight(wanted) for process in self._processes)
 
     def send(self, wanted: Sequence[Wanted]) -> None:
         """Ask the process that has least to do."""

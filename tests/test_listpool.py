@@ -466,11 +466,19 @@ def test_an_answer_of_several_parts_comes_whole(root: Path, process: ListingProc
     assert not process.unanswered
 
 
-def test_a_family_counts_for_several_directories(process: ListingProcess) -> None:
+def test_a_family_counts_for_as_much_as_families_of_late(process: ListingProcess, family: list[str]) -> None:
     process.send([FAMILY_OF_A, *tasks("frames/b")])
     assert process.load == listpool.FAMILY_WEIGHT + 1
     everything(process)
     assert process.load == 0
+    for _ in range(30):
+        process.send([FAMILY_OF_A])
+        everything(process)
+    assert process.weight(FAMILY_OF_A) == len(family)
+    for _ in range(30):
+        process.send([Wanted(Task("frames/b", recursive=True), how=FAMILY)])
+        everything(process)
+    assert process.weight(FAMILY_OF_A) == 1
 
 
 def test_the_process_ends_by_itself_when_its_owner_has_gone(root: Path, watcher: DirectoryWatcher) -> None:
