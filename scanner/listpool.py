@@ -196,7 +196,8 @@ class ListingProcess:
         seen = seen_in(looks, flying[1])
         paths = (directory, *seen.below)
         watches = [(path, wd) for path, wd in zip(paths, wds, strict=True) if wd is not None]
-        return seen._replace(again=tuple(self._watcher.enter(watches, asked))) if watches else seen
+        again = self._watcher.enter(watches, asked) if watches else ()
+        return seen._replace(again=tuple(again)) if again else seen
 
     def _write(self) -> None:
         """Send as much as the pipe takes now."""

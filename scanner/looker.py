@@ -157,7 +157,7 @@ class Looker:
         if known and self.crawled and watched:
             return Wanted(task)
         family = task.recursive and directory != root.path and not self.is_known(directory)
-        if root.telling and self.watcher.shared is not None and (family or not watched):
+        if root.telling and self.watcher.shares and (family or not watched):
             return Wanted(task, how=WATCH | FAMILY if family else WATCH)
         self.watcher.add(directory, telling=root.telling)
         return Wanted(task, how=FAMILY if family and not root.telling else 0)

@@ -39,9 +39,9 @@ class Seen(NamedTuple):
 
     def each(self) -> list[tuple[Look | Same, Task]]:
         """The directory and its folders, each with what it was asked for."""
-        look = self.look
-        looks = listings(look) if isinstance(look, Ready) else [look, *self.folders]
-        return [(look, self.task._replace(directory=look.directory)) for look in looks]
+        looks = listings(self.look) if isinstance(self.look, Ready) else [self.look, *self.folders]
+        _, *about = self.task
+        return [(look, Task(look.directory, *about)) for look in looks]
 
     @property
     def listed(self) -> list[str]:

@@ -122,6 +122,11 @@ class DirectoryWatcher:
             return True
 
     @property
+    def shares(self) -> bool:
+        """Whether another process can put watches."""
+        return self._observation is not None
+
+    @property
     def shared(self) -> Shared | None:
         """What another process needs to put watches, None where there are none to be put."""
         with self._map_lock:
