@@ -382,7 +382,7 @@ def test_a_family_that_need_not_be_watched_is_left_to_the_watcher(root: Path, fa
     watcher.add("frames/a")
     process.send([FAMILY_OF_A._replace(how=FAMILY)])
     (seen,) = everything(process)
-    assert len(seen.folders) == 3
+    assert len(seen.below) == 3
     assert not seen.again
     assert watcher.polled() == frozenset(family)
     process.close()
@@ -414,7 +414,7 @@ def test_a_killed_process_leaves_no_watch_behind(
     assert take_lost(process) == {"frames/a"}
     process.send([FAMILY_OF_A])
     (seen,) = everything(process)
-    assert len(seen.folders) == 2
+    assert len(seen.below) == 2
     watcher.expect(more=False)
     assert in_kernel(watcher) == 3
     assert all(watcher.watches(look.directory) for look, _ in seen.each())
