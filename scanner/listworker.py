@@ -9,6 +9,7 @@ instance of its owner, so that it can watch each directory just before it lists 
 from __future__ import annotations
 
 import errno
+import gc
 import marshal
 import os
 import signal
@@ -197,6 +198,7 @@ def main() -> None:
     """List what is asked for until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICE)
+    gc.set_threshold(50_000, 20, 20)  # what is made of a family lives until it is sent, and has no cycles
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     try:
         root, ignore, fd, terms = unpack(source)
