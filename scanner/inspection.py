@@ -111,8 +111,13 @@ class Inspection:
         if waiting != self._waiting:
             self._waiting, self._since = waiting, time.monotonic()
         if not waiting:
-            return self.verifier.is_settled
+            return self.verifier.is_settled and self._roots_are_known()
         return bool(self.faults) and time.monotonic() - self._since > STALLED_SECONDS
+
+    def _roots_are_known(self) -> bool:
+        """Look at the roots by all the rows that came: a row may be all that tells of one that is away."""
+        self.worker.check_roots()
+        return not self.worker.pending
 
     def _is_out_of_reach(self) -> bool:
         """Whether the database cannot be read; without it nothing can be compared."""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+import scanner.worker
 from scanner.records import Kind
 from web import cli
 from web.demoworker import Worker
@@ -150,6 +151,22 @@ def test_what_cannot_be_looked_at_is_two_and_never_clean(
     empty.mkdir()
     nothing = command(SIDECAR_DATA__ROOT=str(empty), SIDECAR_DATABASE__URL="")
     assert (nothing.returncode, "nothing was checked" in nothing.stderr) == (2, True)
+
+
+def test_a_root_that_is_away_is_named_also_if_all_is_seen_before_roots_are_looked_at_again(
+    world: World, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only rows tell that it should be there, and they come after the roots were looked at first."""
+    check = scanner.worker.Worker.check_roots
+
+    def seldom(worker: scanner.worker.Worker) -> None:
+        check(worker)
+        worker._roots_at = float("inf")
+
+    monkeypatch.setattr(scanner.worker.Worker, "check_roots", seldom)
+    os.rename(world.root / "frames", tmp_path / "away")
+    done = command()
+    assert (done.returncode, f"{world.root}/frames is not there" in done.stderr) == (2, True), done.stderr
 
 
 def test_no_finding_of_a_kind_is_not_clean_where_nothing_was_checked(
