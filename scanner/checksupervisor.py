@@ -109,20 +109,30 @@ class Supervisor(Generic[Tag]):
 
     def _replace_hanging(self) -> None:
         now = time.monotonic()
+        deaf = False
         for process in list(self.processes):
             stalled = process.stalled(now)
             if not process.began and stalled > _START_SECONDS:
                 self._replace(process, f"did not start within {_START_SECONDS:g} s")
             # What is seen to begin now may have begun since the last look.
             elif process.began and stalled > max(self._deadline - _LOOK_SECONDS, self._deadline / 2):
+                deaf = deaf or process.culprit() is None
                 self._replace(process, f"took longer than {self._deadline:g} s")
+        if deaf:
+            self._end_idle()
 
-    def _replace(self, process: CheckProcess[Tag], hanging: str | None) -> None:
+    def _end_idle(self) -> None:
+        """One has not taken up what it was given, as if it was stopped: nobody knows whether those that have
+        nothing to do would, and what is given to them next may wait as long once more."""
+        for process in [each for each in self.processes if not each.items]:
+            self._replace(process, None, kill=True)
+
+    def _replace(self, process: CheckProcess[Tag], hanging: str | None, *, kill: bool = False) -> None:
         """Take a dead or hanging process out; the file that it was working on has no verdict."""
         self.processes.remove(process)
         self._selector.unregister(process.channel)
         culprit = process.culprit()
-        ending = process.end(kill=hanging is not None)
+        ending = process.end(kill=kill or hanging is not None)
         if culprit is not None:
             del process.items[culprit.number]
             self._refuse([culprit], hanging or f"the process that checked it {ending}")

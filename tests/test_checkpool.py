@@ -194,6 +194,19 @@ def test_a_process_that_hangs_is_killed_and_replaced(hasty: CheckPool[str], kind
     assert not alive(before)
 
 
+def test_processes_that_were_all_stopped_while_idle_cost_one_deadline_together() -> None:
+    settings = replace(VERIFY, workers=4)
+    with CheckPool[str](settings, module="pool_worker", deadline_seconds=3.0) as pool:
+        until(lambda: ask(pool, *(f"ok-{number}" for number in range(8))) and len(pool.pids()) == 4, "four")
+        stopped = pool.pids()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        start = time.monotonic()
+        assert worker_of(ask(pool, "ok")["ok"]) not in stopped
+        assert time.monotonic() - start < 9.0  # one after the other they take four deadlines
+        assert not any(map(alive, stopped))
+
+
 def test_time_that_passes_without_work_is_no_hanging(hasty: CheckPool[str]) -> None:
     first = worker_of(ask(hasty, "ok")["ok"])
     time.sleep(2.2)  # longer than the pool's deadline: the claim is about time that passes
