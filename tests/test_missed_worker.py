@@ -52,6 +52,12 @@ def check(worker: Worker, portions: int) -> None:
     assert len(worker.looker.large) == 1
 
 
+def settled() -> None:
+    """Wait until what was just written has rested: what has to settle is asked about as if it was told of."""
+    written = time.monotonic()
+    until(lambda: time.monotonic() - written > 0.1, "the files have settled")
+
+
 def all_told(worker: Worker) -> None:
     """Wait until what has happened has become hints, which nobody has taken yet."""
     now = time.monotonic()
@@ -86,6 +92,7 @@ def test_a_large_directory_that_is_checked_twice_in_a_row_hides_nothing(
         worker.looker._look_at_whole(Task(PLACE, told=False))
         for number in range(COUNT):
             (tmp_path / f"{number:06}").write_bytes(b"longer")
+        settled()
         rest(worker)
         assert worker.missed == COUNT
         settle(worker, data)
@@ -102,8 +109,7 @@ def test_a_new_directory_that_a_sweep_has_found_is_told_of_with_all_that_is_in_i
                 (data / "frames" / name).mkdir()
                 for number in range(5):
                     (data / "frames" / name / f"{number:06}.jpg").write_bytes(b"x")
-            made = time.time_ns()
-            until(lambda: time.time_ns() - made > 1e8, "the files have settled")
+            settled()
             with worker.index.transaction():
                 worker.looker.look(Task("frames", told=False))
                 for _ in range(2):
