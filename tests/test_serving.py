@@ -118,6 +118,21 @@ def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> No
         assert "Traceback" not in server.log
 
 
+def test_an_interrupt_meets_no_child_even_while_it_is_loaded(tmp_path: Path) -> None:
+    """It would end it with a traceback; and whoever serves is met by it as ever."""
+    with Serving(tmp_path, {"SIDECAR_WEB__PROCESSES": 2}) as server:
+        until(lambda: len(server.children()) == 2, "both children")
+        assert all(blocks(pid, signal.SIGINT) for pid in server.children())
+        until(lambda: not blocks(server.process.pid, signal.SIGINT), "the parent being met by it")
+
+
+def blocks(pid: int, number: signal.Signals) -> bool:
+    """Whether a process's main thread blocks the signal."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = next(line.split()[1] for line in lines if line.startswith("SigBlk:"))
+    return bool(int(mask, 16) & 1 << number - 1)
+
+
 def test_a_frozen_scanner_shows(tmp_path: Path) -> None:
     """And is fine once it goes on."""
     with Serving(tmp_path) as server:

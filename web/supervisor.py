@@ -10,7 +10,7 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from scanner.board import Board
@@ -28,6 +28,19 @@ SCANNER = (sys.executable, "-P", "-m", "scanner.service")
 def child_environment() -> dict[str, str]:
     """The environment in which a child finds the same packages, wherever it is started from."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path)}
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """A child that is started inside never meets SIGINT, not even before it has been loaded and ignores it.
+
+    The process is made before the block waits for anything, so that two of them may overlap.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _nothing() -> None:
@@ -106,13 +119,14 @@ class Child:
     async def _run(self) -> str:
         """Start it and wait for its end; returns what became of it."""
         try:
-            self.process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                env=child_environment(),
-                pass_fds=self._fds,
-                process_group=0,
-            )
+            with _without_interrupts():
+                self.process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.PIPE,
+                    env=child_environment(),
+                    pass_fds=self._fds,
+                    process_group=0,
+                )
         except OSError as error:  # no process or no memory to be had now
             return f"could not be started ({error.strerror or error})"
         assert self.process.stdin is not None
