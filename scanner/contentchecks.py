@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scanner.checkpool import AHEAD, CheckPool
 from scanner.claims import Key
@@ -24,7 +24,9 @@ from scanner.resolve import CheckState, Outcome
 from scanner.tree import State, split
 from scanner.users import Uses
 from scanner.verdicts import Identity, Status, Task, Verdict
-from scanner.worker import Worker
+
+if TYPE_CHECKING:
+    from scanner.worker import Worker
 
 RECENT_NS = 2_000_000_000
 """A file modified less than this ago may be written to without another time; it is read once more."""
@@ -140,9 +142,9 @@ class ContentChecks:
             key,
             feature,
             path,
-            _identity(state),
+            identity_of(state),
             image if image_state else None,
-            _identity(image_state) if image_state else None,
+            identity_of(image_state) if image_state else None,
         )
         if self._pool is None:
             self._pool = CheckPool(self._config.verify, self._real_roots())
@@ -232,9 +234,9 @@ class ContentChecks:
         if tag.feature is Feature.IMAGE and outcome is not Outcome.UNCHECKED:
             self._compare_with_image(tag)
         stored = Outcome.BY_USE if len(uses) > 1 else outcome
-        if not self._index.tree.set_verdict(tag.path, _tuple(tag.identity), stored):
+        if not self._index.tree.set_verdict(tag.path, tag.identity, stored):
             return False
-        detail = _detail(tag, verdict) if stored is Outcome.BY_USE or _says_more(verdict) else None
+        detail = detail_of(tag.path, verdict) if stored is Outcome.BY_USE or _says_more(verdict) else None
         self._index.findings.put_detail(*use, detail)
         return True
 
@@ -254,7 +256,7 @@ class ContentChecks:
         if tag.image is None:
             return True
         state = self._index.tree.state(tag.image)
-        return state is not None and _identity(state) == tag.image_identity
+        return state is not None and identity_of(state) == tag.image_identity
 
 
 def outcome_of(verdict: Verdict) -> Outcome:
@@ -269,15 +271,13 @@ def _says_more(verdict: Verdict) -> bool:
     return outcome_of(verdict) is not Outcome.OK or bool(verdict.warnings) or verdict.digest is not None
 
 
-def _detail(tag: Tag, verdict: Verdict) -> Detail:
+def detail_of(path: str, verdict: Verdict) -> Detail:
+    """What is kept of a verdict beside the outcome that is stored with the file."""
     outcome = outcome_of(verdict)
     digest = verdict.digest if outcome is Outcome.OK else None
-    return Detail(path_hash(tag.path), outcome, verdict.detail, "; ".join(verdict.warnings), digest)
+    return Detail(path_hash(path), outcome, verdict.detail, "; ".join(verdict.warnings), digest)
 
 
-def _identity(state: State) -> Identity:
-    return Identity(state.inode, state.size, state.mtime_ns, state.ctime_ns)
-
-
-def _tuple(identity: Identity) -> tuple[int, int, int, int]:
-    return identity.inode, identity.size, identity.mtime_ns, identity.ctime_ns
+def identity_of(state: State) -> Identity:
+    """Which bytes the index knows under a path."""
+    return Identity(*state[:4])

@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from scanner.checks import check
 from scanner.claims import Key
 from scanner.config import Config
+from scanner.contentchecks import detail_of, identity_of
 from scanner.exceptions import PipelineUnavailable
 from scanner.explainasset import AssetTeller, files_of
 from scanner.explainfile import FileTeller, located
 from scanner.explainpatterns import pattern_lines
 from scanner.explainscope import MOST_ASSETS, Scope
-from scanner.findings import Detail
 from scanner.index import Index
 from scanner.listing import Lister, is_utf8
-from scanner.pathhash import path_hash
 from scanner.pipeline import Pipeline
 from scanner.placing import key_of
 from scanner.queries import Queries
@@ -99,7 +98,7 @@ class _Inquiry:
         finally:
             self.index.close()
 
-    def _compared(self, key: Key, scope: int, found: list[Disagreement]) -> None:
+    def _compared(self, key: Key, found: list[Disagreement]) -> None:
         self.found[key] = found
 
     # --- the database --------------------------------------------------------------------------------
@@ -223,8 +222,8 @@ class _Inquiry:
                 continue
             verdict = self.verdicts[key, feature] = self._verdict(feature, path, files[Feature.IMAGE])
             if verdict.status is not Status.VANISHED:
-                outcome = Outcome.CORRUPT if verdict.status is Status.CORRUPT else Outcome(verdict.status)
-                detail = Detail(path_hash(path), outcome, verdict.detail, "; ".join(verdict.warnings), None)
+                # Without the digest: how many embeddings are alike, only the whole index can tell.
+                detail = detail_of(path, verdict)._replace(digest=None)
                 self.index.tree.set_verdict(path, None, Outcome.BY_USE)
                 self.index.findings.put_detail(key, feature, detail)
 
@@ -243,9 +242,7 @@ class _Inquiry:
 
     def _identity(self, path: str) -> Identity:
         state = self.index.tree.state(path)
-        if state is None:
-            return Identity(0, 0, 0, 0)
-        return Identity(state.inode, state.size, state.mtime_ns, state.ctime_ns)
+        return Identity(0, 0, 0, 0) if state is None else identity_of(state)
 
     # --- telling -------------------------------------------------------------------------------------
 

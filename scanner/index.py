@@ -44,7 +44,7 @@ Totals = Counter[tuple[int, str]]
 """The counters over all jobs, by the type of asset and the counter's name."""
 
 _PORTION = 400
-Compared = Callable[[Key, int, list[Disagreement]], None]
+Compared = Callable[[Key, list[Disagreement]], None]
 
 
 def fingerprint(config: Config) -> str:
@@ -274,7 +274,7 @@ class Index:
 
     def _compare(self, comparison: Comparison) -> None:
         if self._told is not None:
-            self._told(comparison.key, comparison.scope, comparison.found)
+            self._told(comparison.key, comparison.found)
         self.findings.add(comparison, crawled=self.mirror.crawled)
 
     @property

@@ -9,6 +9,7 @@ import errno
 import os
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from scanner.records import Feature
 
@@ -20,8 +21,7 @@ RAN_OUT = "memory ran out"
 """The detail of a verdict that a process with more memory left could have given."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Which bytes a verdict is about: it holds for as long as none of the four changes."""
 
     inode: int
