@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 
 from scanner.claims import ClaimTable
+from scanner.columns import Assets
 from scanner.pattern import is_exact
-from scanner.ready import Assets
 from scanner.records import AssetRow, AssetType, Feature
 from scanner.resolve import HAS, row_times
 from scanner.tree import Tree

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scanner.bulk import Insertion
 from scanner.cases import Case, Record
+from scanner.columns import Assets
 from scanner.owners import OwnerTable
 from scanner.records import AssetType, Feature
 from scanner.resolve import HAS, CheckState, Resolved, check_state
-
-if TYPE_CHECKING:
-    from scanner.ready import Assets
 
 _WHOLE = Insertion(
     "assets(type, scope, owner, listed, asset, id, has, checks, ts, image, segment, embedding, keypoints,"

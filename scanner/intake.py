@@ -8,9 +8,10 @@ from itertools import chain, compress
 from scanner.agreement import Agreement, Rows, with_rows
 from scanner.assets import AssetTable
 from scanner.claims import ClaimTable
+from scanner.columns import Assets
 from scanner.findings import FindingTable
 from scanner.owners import OwnerTable
-from scanner.ready import Assets, Ready
+from scanner.ready import Ready
 from scanner.records import AssetType
 from scanner.tree import Tree
 

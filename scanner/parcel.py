@@ -8,9 +8,10 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from scanner.columns import Assets, Directories, Files
 from scanner.layout import Layout
 from scanner.listing import Listing, Look
-from scanner.ready import Assets, Directories, Files, Ready, make
+from scanner.ready import Ready, make
 from scanner.records import Entry, Feature
 from scanner.resolve import Rules
 from scanner.settings import AssetLayoutConfig, LayoutConfig

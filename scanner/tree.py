@@ -12,16 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
 from scanner.bulk import Insertion
+from scanner.columns import Directories, Files
 from scanner.listing import Listing
 from scanner.records import Entry, Feature
-
-if TYPE_CHECKING:
-    from scanner.ready import Directories, Files
 
 _DIRECTORIES = Insertion("dirs", "(?,?,?,?,?,?)")
 _FILES = Insertion("files", "(?,?,?,?,?,?,?,0)")
