@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 
-from scanner.claims import ClaimTable
+from scanner.claims import ClaimTable, owner_of
 from scanner.columns import Assets
-from scanner.pattern import is_exact
 from scanner.records import AssetRow, AssetType, Feature
 from scanner.resolve import HAS, row_times
 from scanner.tree import Tree
@@ -58,7 +57,7 @@ class Agreement:
     def _perhaps_elsewhere(self, assets: Assets) -> Iterator[int]:
         """Assets of which a file may have been there before, used by one that a row gives another id."""
         for position, key in assets.elsewhere:
-            if not is_exact(key) or self._tree.state(key) is not None:
+            if self._tree.may_have(key):
                 yield position
 
     def _named_by_others(self, assets: Assets, rows: Rows, *, some_differ: bool) -> Iterator[int]:
@@ -100,8 +99,7 @@ def with_rows(assets: Assets, rows: Rows) -> list[Assets]:
         return [assets]
     owners: dict[str | None, list[bool]] = {}
     for position, row in enumerate(rows):
-        owner = assets.owner if row is None or row.owner_id is None else row.owner_id
-        owners.setdefault(owner, [False] * len(rows))[position] = True
+        owners.setdefault(owner_of(row, assets.owner), [False] * len(rows))[position] = True
         if row is not None:
             _add(assets, position, row)
     if len(owners) == 1:

@@ -23,7 +23,6 @@ from scanner.gathering import Gatherer, names_source
 from scanner.layout import Layout
 from scanner.owners import OwnerTable
 from scanner.pathhash import path_hash
-from scanner.pattern import is_exact
 from scanner.placing import Classifier, Places, key_of
 from scanner.records import AssetType, Feature
 from scanner.resolve import JUDGED, Outcome, Resolved, Rules, check_state, chosen, compare, resolve
@@ -71,12 +70,8 @@ class AssetTable:
 
     @property
     def recorded(self) -> dict[AssetType, frozenset[Feature]]:
-        """The features that the table of each type of asset has a column for; to be set."""
+        """The features that the table of each type of asset has a column for, to be changed in place."""
         return self._gatherer.recorded
-
-    @recorded.setter
-    def recorded(self, features: dict[AssetType, frozenset[Feature]]) -> None:
-        self._gatherer.recorded = features
 
     @property
     def unlisted(self) -> int:
@@ -259,7 +254,7 @@ class AssetTable:
             piece = asset.pieces[feature]
             if piece is not None and piece.key == key:
                 continue
-            if not is_exact(key) or self._tree.state(key) is not None:
+            if self._tree.may_have(key):
                 return True
         return False
 

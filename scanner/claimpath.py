@@ -6,10 +6,9 @@ A prefix of ``path_map`` is replaced first, relative paths are joined to the dat
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import count, islice, takewhile
 from typing import NamedTuple
 
 from scanner.pattern import WILDCARD, encodable
@@ -52,7 +51,7 @@ class ClaimPaths:
         self._lengths = sorted({len(prefix) for prefix in self._map}, reverse=True)
         # A name that ends a prefix may be replaced itself; every other name stays what it is.
         self._special = {"", ".", ".."} | {prefix[-1] for prefix in self._map if prefix}
-        self._plain = next(name for n in itertools.count(1) if (name := "x" * n) not in self._special)
+        self._plain = next(name for n in count(1) if (name := "x" * n) not in self._special)
         self._folders: dict[str, str | None] = {}
         self._forms = self._plain_forms()
 
@@ -196,6 +195,6 @@ def common_prefix(paths: Iterable[str]) -> str:
     folders = (path.rpartition("/")[0].split("/") if "/" in path else [] for path in paths)
     shared = next(folders, [])
     for folder in folders:
-        same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(shared, folder, strict=False))
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(shared, folder, strict=False))
         shared = [part for part, _ in same]
     return "/" if shared == [""] else "/".join(shared)

@@ -373,5 +373,10 @@ def _unknown(known: Numbers, ids: Sequence[str]) -> Iterable[str]:
     return compress(ids, (known[places] != hashes).tolist())
 
 
+def owner_of(row: AssetRow | None, told: str | None) -> str | None:
+    """The product or video of an asset: what its row says, or else what is ``told`` by its image's path."""
+    return told if row is None or row.owner_id is None else row.owner_id
+
+
 def _record(type: AssetType, row: tuple[Any, ...]) -> AssetRow:
     return AssetRow._make((type, *row[1:8], bool(row[8]), row[9]))

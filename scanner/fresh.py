@@ -3,6 +3,12 @@
 Where the patterns alone say what each file is, and nothing in the index or the database says otherwise,
 an asset needs no search for candidates: its files are exactly those that were met. Everything else is left
 to the general way of :mod:`scanner.gathering`.
+
+An asset is *whole* if it has one image and at most one file of each other feature, none of them empty, each
+where the image looks for it; if the index has nothing of it yet; and if no other row names one of its files,
+and its own row no file but these. Of families that the index knows nothing of, :mod:`scanner.ready` finds
+such assets by columns and :mod:`scanner.agreement` holds them against the rows: there they must also show
+nothing to be found about them, so that they need not be resolved.
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from scanner.claims import Key, Namers
+from scanner.claims import Key, Namers, owner_of
 from scanner.layout import Layout
 from scanner.matching import Placement
 from scanner.records import ARTIFACTS, AssetRow, AssetType, Feature
@@ -83,12 +89,10 @@ class FreshAssets:
         if asset is not None:
             return _take(asset, asset.keys[path], Piece(Found(path, state), path))
         places = classify(path)
-        if len(places) != 1:
+        key = self._layout.told_asset(places)
+        if key is None:
             return False
         place = places[0]
-        if place.asset_id is None or place.type not in self._layout.telling:
-            return False
-        key = (place.type, place.asset_id)
         asset = self._assets.get(key)
         if asset is None:
             asset = self._assets[key] = FreshAsset(key)
@@ -147,7 +151,7 @@ def evidence_of(
         return None
     if row is not None and not _as_claimed(pieces, claims):
         return None
-    owner = asset.owner_id if row is None or row.owner_id is None else row.owner_id
+    owner = owner_of(row, asset.owner_id)
     found = [[] if piece is None else [piece.found] for piece in pieces]
     return Evidence(type, id, row, claims, found, owner, asset.timestamp, recorded=recorded)
 

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from scanner.cases import Case, Record
-from scanner.claims import NO_CLAIMS, ClaimTable, Key, Namers
+from scanner.claims import NO_CLAIMS, ClaimTable, Key, Namers, owner_of
 from scanner.expectations import Expectations
 from scanner.layout import Layout
 from scanner.pathhash import path_hash
@@ -22,10 +22,7 @@ _COLUMNS = (
     "asset, scope, listed, owner, has, checks, ts, image, segment, embedding, keypoints, others,"
     " image_mtime, image_updated, updated"
 )
-
-
-NOTHING: tuple[tuple[Found, ...], ...] = ((), (), (), ())
-"""The candidates by feature where there are none."""
+_NOTHING: tuple[tuple[Found, ...], ...] = ((), (), (), ())  # the candidates by feature where there are none
 
 
 class Subject(NamedTuple):
@@ -107,11 +104,9 @@ class Gatherer:
             return None
         keys = frozenset() if self._expectations.is_told(subject.key, names) else frozenset(wanted)
         others = frozenset(self._expectations.other_keys(subject.key, names))
-        owner = row.owner_id if row is not None else None
-        if owner is None and names is not None:
-            owner = names.owner_id
+        owner = owner_of(row, names.owner_id if names else None)
         timestamp = names.timestamp if names else None
-        evidence = Evidence(type, id, row, claims, NOTHING, owner, timestamp, recorded=self.recorded[type])
+        evidence = Evidence(type, id, row, claims, _NOTHING, owner, timestamp, recorded=self.recorded[type])
         return Case(subject.key, before, evidence, keys | others if others else keys)
 
     def _is_there(self, key: str) -> bool:
@@ -140,10 +135,8 @@ class Gatherer:
         found = [self._judged(key, feature, found[feature]) for feature in Feature]
         keys.update(self._expectations.other_keys(key, names))
         had = before.resolved.artifacts if before is not None else set()
-        owner = row.owner_id if row is not None else None
-        if owner is None and names is not None:
-            owner = names.owner_id
-        elif row is None and names is None:
+        owner = owner_of(row, names.owner_id if names else None)
+        if row is None and names is None:
             owner = self._owner_by_artifacts(found)
         evidence = Evidence(
             type,

@@ -88,6 +88,13 @@ class Layout:
         matcher = (self._all if images else self._artifacts).get(path.count("/"))
         return matcher.classify(path) if matcher is not None else ()
 
+    def told_asset(self, places: Sequence[Placement]) -> tuple[AssetType, str] | None:
+        """The asset of a file that is all this, if that alone says whose it is; see :attr:`telling`."""
+        if len(places) != 1:
+            return None
+        type, asset_id = places[0].type, places[0].asset_id
+        return None if asset_id is None or type not in self.telling else (type, asset_id)
+
     def image_names(self, type: AssetType, path: str) -> ImageNames | None:
         """The names that a path gives by the image patterns of a type, whatever else it matches."""
         for rule, template in self._images[type]:

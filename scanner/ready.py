@@ -1,8 +1,8 @@
 """The rows of a folder of images and of the folders of their artifacts, ready to be written.
 
 Pure, so that whoever lists the directories can make them and whoever writes the index only has to. What the
-patterns alone say is decided here: what each file is, and which assets are whole, their files being where
-the image looks for them, with nothing to disagree about. All other files are named as the ``rest``.
+patterns alone say is decided here: what each file is, and which assets are whole (see :mod:`scanner.fresh`)
+with nothing to be found about them. All other files are named as the ``rest``.
 """
 
 from __future__ import annotations
@@ -152,11 +152,11 @@ class _Sighted:
         if not places:
             self.loose.append(position)
             return UNMATCHED
-        place = places[0]
-        if len(places) > 1 or place.asset_id is None or place.type not in self._layout.telling:
+        place, asset = places[0], self._layout.told_asset(places)
+        if asset is None:
             self.loose.append(position)
         else:
-            number = self._number(place.type, place.asset_id)
+            number = self._number(*asset)
             self._guessed.append((number, place.feature, place.key))
             self._put(4 * number + place.feature, position)
         return _FLAGS[place.feature]

@@ -93,6 +93,7 @@ CREATE TABLE details(
     outcome INTEGER NOT NULL, detail TEXT NOT NULL, warning TEXT NOT NULL, digest INTEGER,
     PRIMARY KEY(type, id, feature)) WITHOUT ROWID;
 CREATE INDEX details_digest ON details(digest) WHERE digest IS NOT NULL;
+-- Only a query that says as much itself, whatever else it asks, is answered by it.
 CREATE INDEX details_outcome ON details(outcome, type, id) WHERE outcome >= 3;
 
 CREATE TABLE counters(

@@ -19,6 +19,7 @@ import apsw
 from scanner.bulk import Insertion
 from scanner.columns import Directories, Files
 from scanner.listing import Listing
+from scanner.pattern import is_exact
 from scanner.records import Entry, Feature
 
 _DIRECTORIES = Insertion("dirs", "(?,?,?,?,?,?)")
@@ -114,6 +115,10 @@ class Tree:
             (number, name),
         ).fetchone()
         return None if row is None else State(*row)
+
+    def may_have(self, key: str) -> bool:
+        """Whether a file may be there by the key of a pattern; only of an exact one it can be denied."""
+        return not is_exact(key) or self.state(key) is not None
 
     def present(self, paths: Collection[str]) -> dict[str, State]:
         """Those of the paths at which there is a file."""
