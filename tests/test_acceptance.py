@@ -1,7 +1,7 @@
 """The whole sidecar as its users meet it: real files, real databases, ``serve`` as real processes, a socket.
 
 The bodies of the endpoint specification from what they mean; the pipeline's own schema by configuration;
-nothing written anywhere; PostgreSQL killed under a running server; names that nobody should have written.
+nothing written anywhere; PostgreSQL, scanner and server killed; names that nobody should have written.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sqlite3
 import stat
 from collections import defaultdict
@@ -26,7 +27,7 @@ from comparison import compare, settle
 from hostile import npz, picture
 from model import Model, rows_of_sqlite
 from postgres import Cluster
-from running import Serving, make_database
+from running import Serving, alive, make_database, send
 from waiting import until
 from worlds import to_toml
 
@@ -654,6 +655,47 @@ def test_a_killed_postgresql_costs_no_answer_and_comes_back(
         until(lambda: server.health()["status"] == "ok", "it is well again")
         assert server.get("/status/late").headers["x-index-state"] == "complete"
     assert PASSWORD not in server.log
+
+
+def further_frame(path: Path, rows: Rows, root: Path, number: int) -> None:
+    """A frame with its files and its row, while a mask that a row names goes."""
+    at = datetime(2025, 8, 23, 8, number, 0)
+    row = pipeline_frame("v1", number, at)
+    pipeline_files(root, {"product_images": [], "video_frames": [row]})
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        insert(connection.execute, {"video_frames": [sqlite_row(row)]}, "?")
+        connection.commit()
+    rows["video_frames"].append(row)
+    (root / f"masks_product/video_frames/v2_frame_{number - 3:06}.png").unlink()
+
+
+def test_a_killed_scanner_and_a_killed_server_cost_no_answer(tmp_path: Path) -> None:
+    """What was known still answers; what changed meanwhile is found by whoever comes in their place."""
+    rows, root, path = pipeline_rows(), tmp_path / "data", tmp_path / "pipeline.db"
+    pipeline_files(root, rows)
+    fill_sqlite(path, rows, "WAL")
+    settings = pipeline_settings(f"sqlite:///{path}", root)
+    with serving(tmp_path, settings) as server:
+        server.ready()
+        settle(server.client, Model(settings, rows, root))
+        killed = server.scanner()
+        send(killed, signal.SIGKILL)
+        assert not compare(server.client, Model(settings, rows, root))
+        further_frame(path, rows, root, 5)
+        until(lambda: server.children("scanner.service") not in ([], [killed]), "another scanner")
+        settle(server.client, Model(settings, rows, root))
+        until(lambda: server.health()["status"] == "ok", "it is well again")
+        left = server.scanner()
+        send(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+        further_frame(path, rows, root, 6)
+        until(lambda: not alive(left), "its scanner ends")
+        server.client.close()
+        server.start()
+        server.ready()
+        settle(server.client, Model(settings, rows, root))
+        assert server.get("/features/video-frames/v1_frame_000006").json()["has_segment"]
+        assert not server.get("/features/video-frames/v2_frame_000003").json()["has_segment"]
 
 
 def test_a_postgresql_that_is_down_at_start_keeps_no_file_from_being_indexed(
