@@ -20,6 +20,7 @@ from scanner.configkeys import (
     variable_of,
 )
 from scanner.configvalues import BadValue, Strings, from_text, from_toml, kind, shown
+from scanner.pattern import encodable
 from scanner.redaction import one_line
 from scanner.settings import AssetLayoutConfig, Config
 
@@ -101,7 +102,7 @@ def _complaints(key: str, value: Any) -> Iterator[str]:
 
 def _encodable(value: Any) -> bool:
     if isinstance(value, str):
-        return not any("\ud800" <= letter <= "\udfff" for letter in value)
+        return encodable(value)
     return not isinstance(value, tuple) or all(_encodable(item) for item in value)
 
 

@@ -21,7 +21,8 @@ from scanner.explainfile import FileTeller, located
 from scanner.explainpatterns import pattern_lines
 from scanner.explainscope import MOST_ASSETS, Scope
 from scanner.index import Index
-from scanner.listing import Lister, is_utf8
+from scanner.listing import Lister
+from scanner.pattern import encodable
 from scanner.pipeline import Pipeline
 from scanner.placing import key_of
 from scanner.queries import Queries
@@ -137,7 +138,7 @@ class _Inquiry:
     def _path(self, cwd: str) -> str | None:
         target = self.answer.target
         path = located(self.config.data.root, target, cwd)
-        if path is not None or not is_utf8(target) or self._types_of(target):
+        if path is not None or not encodable(target) or self._types_of(target):
             return path
         if "/" in target or self.index.layout.classify(target):
             return self.index.paths.resolve(target)
@@ -148,7 +149,7 @@ class _Inquiry:
 
     def _ask_for_id(self) -> None:
         target = self.answer.target
-        if target.startswith("/") or not is_utf8(target):
+        if target.startswith("/") or not encodable(target):
             self.answer.file_lines.append(
                 f"it does not lie below the data root {self.config.data.root}, below which every file lies"
             )
@@ -167,7 +168,7 @@ class _Inquiry:
     def _ask_for_file(self, path: str) -> None:
         lines = self.answer.file_lines
         lines.extend(FileTeller(self.lister, self.scope, self.config.scan.ignore).lines(path))
-        if not is_utf8(path):
+        if not encodable(path):
             return
         lines.extend(pattern_lines(self.config, self.index.layout, path))
         naming = self.index.claims.naming([path]).get(path, [])

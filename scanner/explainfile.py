@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scanner.explainscope import NOT_THERE, Scope
-from scanner.listing import Lister, Listing, is_utf8
+from scanner.listing import Lister, Listing
+from scanner.pattern import encodable
 from scanner.tree import split
 
 
@@ -37,7 +38,7 @@ class FileTeller:
     def lines(self, path: str) -> Iterator[str]:
         """What the path itself and the file at its end are."""
         folder, name = split(path)
-        if not is_utf8(path):
+        if not encodable(path):
             yield "the path is not valid UTF-8: it is skipped, and counted in /healthz"
         if self._lister.is_ignored(name):
             yield f"the name matches scan.ignore ({', '.join(self._ignore)}): it is not there"

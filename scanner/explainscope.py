@@ -15,8 +15,8 @@ from scanner.claims import Key
 from scanner.config import Config
 from scanner.explainpatterns import image_folders
 from scanner.index import Index
-from scanner.listing import GONE, Lister, Listing, Unreadable, is_utf8
-from scanner.pattern import is_exact, key_directory
+from scanner.listing import GONE, Lister, Listing, Unreadable
+from scanner.pattern import encodable, is_exact, key_directory
 from scanner.placing import key_of
 from scanner.records import ARTIFACTS, AssetType, Feature
 from scanner.roots import Roots
@@ -153,7 +153,7 @@ class Scope:
         try:
             with os.scandir(self._lister.absolute(folder)) as entries:
                 for entry in entries:
-                    if self._lister.is_ignored(entry.name) or not is_utf8(entry.name):
+                    if self._lister.is_ignored(entry.name) or not encodable(entry.name):
                         continue
                     linked = not folder and entry.name in self.roots.all
                     names.append(entry.name + "/" * entry.is_dir(follow_symlinks=linked))
@@ -170,7 +170,7 @@ class Scope:
         above = ""
         for name in folder.split("/") if folder else ():
             above = join(above, name)
-            if not is_utf8(name):
+            if not encodable(name):
                 return f"the name of the folder {above} is not UTF-8"
             if self._lister.is_ignored(name):
                 return f"the name of the folder {above} matches scan.ignore"

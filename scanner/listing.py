@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from scanner.pattern import encodable
 from scanner.records import Entry
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
@@ -113,11 +114,6 @@ def ignored(patterns: Sequence[str]) -> Callable[[str], bool]:
     return is_ignored
 
 
-def is_utf8(name: str) -> bool:
-    """Whether the name on disk was valid UTF-8 (``os.fsdecode`` marks other bytes as lone surrogates)."""
-    return name.isascii() or not any("\ud800" <= char <= "\udfff" for char in name)
-
-
 class Lister:
     """Lists directories below one data root.
 
@@ -200,7 +196,7 @@ class Lister:
             name = entry.name
             if is_ignored(name):
                 continue
-            if not name.isascii() and not is_utf8(name):
+            if not encodable(name):
                 found.skipped += 1
                 continue
             try:
@@ -218,7 +214,7 @@ class Lister:
         if not stat.S_ISDIR(about.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), where)
         for name in names:
-            if self.is_ignored(name) or not is_utf8(name):
+            if self.is_ignored(name) or not encodable(name):
                 continue
             path = os.path.join(where, name)
             try:

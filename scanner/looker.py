@@ -16,11 +16,12 @@ from scanner.config import Config
 from scanner.crawl import Crawl
 from scanner.dirty import Dirty, DirtySet
 from scanner.index import Index
-from scanner.listing import Gone, Lister, Listing, Look, Unreadable, is_utf8
+from scanner.listing import Gone, Lister, Listing, Look, Unreadable
 from scanner.listpool import Wanted
 from scanner.listworker import FAMILY, WATCH
 from scanner.missed import Missed
 from scanner.parcel import Parcel, terms
+from scanner.pattern import encodable
 from scanner.portions import LargeDirectories, Portions
 from scanner.ready import Ready
 from scanner.records import Entry
@@ -359,7 +360,7 @@ class Looker:
         return True
 
     def _is_proper(self, name: str) -> bool:
-        return not self.lister.is_ignored(name) and is_utf8(name)
+        return not self.lister.is_ignored(name) and encodable(name)
 
     def _hold(self, look: Listing, settled: frozenset[str]) -> tuple[Callable[[str, Entry], bool], int]:
         """Whether a file may still be growing, and the time before which no file needs to be asked about."""

@@ -193,7 +193,10 @@ class Template(NamedTuple):
 
 
 def encodable(text: str) -> bool:
-    """Whether the text can be written as UTF-8, as every name in the index can."""
+    """Whether the text can be written as UTF-8, as every name in the index can.
+
+    Of a name on disk: whether it is valid UTF-8 (``os.fsdecode`` makes lone surrogates of other bytes).
+    """
     if text.isascii():
         return True
     try:

@@ -17,6 +17,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
 from scanner.dirty import DirtySet
+from scanner.pattern import encodable
 
 LOG = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Marker(FileSystemEventHandler):
             return
         parent, _, name = relative.rpartition("/")
         if relative:
-            self._dirty.mark(parent, name if _is_utf8(name) else None, settled=settled)
+            self._dirty.mark(parent, name if encodable(name) else None, settled=settled)
         if event.is_directory:
             self._dirty.mark(relative, recursive=event.event_type in {"moved", "deleted"})
 
@@ -149,11 +150,3 @@ class PortableWatcher:
             self._observer.unschedule(cover.watch)
         except (KeyError, OSError):
             LOG.warning("the schedule of %s had ended by itself", self._absolute(directory), exc_info=True)
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
