@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -54,8 +55,7 @@ class Inspection:
         self.worker = Worker(self.config, self.index, rows)
         self.verifier = Verifier(self.config, self.worker, self.status, at_once=True)
         self.reporter = Reporter(self.config, self.worker, lambda: self.verifier.problems)
-        self._rows = rows
-        self._closing = False
+        self._closing = threading.Event()
         self.poller: Poller | None = None
         if config.database.url:
             self.poller = Poller(Pipeline(self.config.database), self.config.database, self._put)
@@ -70,7 +70,7 @@ class Inspection:
 
     def close(self) -> None:
         """Stop every thread and process; the index stays."""
-        self._closing = True
+        self._closing.set()
         if self.poller is not None:
             self.poller.stop()
         self.verifier.close()
@@ -125,10 +125,4 @@ class Inspection:
         return status is not None and status.error is not None and not status.first_sync_done
 
     def _put(self, item: SinkItem) -> None:
-        while not self._closing:
-            try:
-                self._rows.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            self.worker.dirty.wake()
-            return
+        self.worker.put(item, self._closing)

@@ -45,9 +45,9 @@ class Service:
     def __init__(self, config: Config, index_path: Path, board: Board) -> None:
         self.config = config
         self.board = board
-        self.rows: queue.Queue[SinkItem] = queue.Queue(QUEUE)
+        rows: queue.Queue[SinkItem] = queue.Queue(QUEUE)
         self.index = Index(str(index_path), config)
-        self.worker = Worker(config, self.index, self.rows)
+        self.worker = Worker(config, self.index, rows)
         self.verifier = Verifier(config, self.worker, self._status)
         self.reporter = Reporter(config, self.worker, lambda: self.verifier.problems)
         self.poller: Poller | None = None
@@ -95,13 +95,7 @@ class Service:
         return self.lookups is not None and self.lookups.find(kind, keys)
 
     def _put(self, item: SinkItem) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.rows.put(item, timeout=0.5)
-            except queue.Full:
-                continue
-            self.worker.dirty.wake()
-            return
+        self.worker.put(item, self._stopping)
 
     def _status(self) -> PollerStatus | None:
         return None if self.poller is None else self.poller.status()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import queue
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
@@ -141,6 +142,16 @@ class Worker:
     def stop(self) -> None:
         """End the watcher's threads and the listing processes."""
         self.looker.close()
+
+    def put(self, item: SinkItem, stopping: threading.Event) -> None:
+        """Hand on what the poller yields, from any thread; waits for room, and gives up when ``stopping``."""
+        while not stopping.is_set():
+            try:
+                self.rows.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            self.dirty.wake()
+            return
 
     def begin_pass(self) -> None:
         """Reconcile everything: list every directory below every root."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from pathlib import Path
 
 import pytest
 
 from scanner.board import Board
 from scanner.config import load_config
+from scanner.index import Index
+from scanner.rows import PollDone, PollFailed
 from scanner.service import Service
+from scanner.worker import Worker
 
 
 def test_what_comes_while_it_rests_is_pending_before_it_is_looked_at(
@@ -41,3 +46,25 @@ def test_what_comes_while_it_rests_is_pending_before_it_is_looked_at(
     service.run()
     board.close()
     assert told == [1]
+
+
+def test_what_the_poller_yields_waits_for_room_unless_it_is_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    config = load_config(environ={"SIDECAR_DATA__ROOT": str(tmp_path / "data")}, cwd=str(tmp_path))
+    worker = Worker(config, Index(str(tmp_path / "index.db"), config), queue.Queue(1))
+    stopping = threading.Event()
+    first, second, third = PollDone(full=True), PollFailed("second"), PollFailed("third")
+    worker.put(first, stopping)
+    waiting = threading.Thread(target=worker.put, args=(second, stopping))
+    waiting.start()
+    assert worker.rows.get(timeout=20.0) is first
+    waiting.join(20.0)
+    assert worker.rows.qsize() == 1
+    waiting = threading.Thread(target=worker.put, args=(third, stopping))
+    waiting.start()
+    stopping.set()
+    waiting.join(20.0)
+    assert not waiting.is_alive()
+    assert worker.rows.get_nowait() is second
+    assert worker.rows.empty()
+    worker.index.close()
