@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -20,7 +21,7 @@ from postgres import Cluster
 from waiting import until
 
 from scanner.pipeline import Pipeline
-from scanner.poller import Poller
+from scanner.poller import FULL_SHARE, Poller
 from scanner.rows import BeginFull, FullPass, PollDone, Table
 from scanner.settings import DatabaseConfig
 
@@ -104,43 +105,60 @@ def test_wake_polls_before_it_is_due(sqlite: Any) -> None:
         until(lambda: "f" in mirror.tables[FRAMES], "the new frame")
 
 
-def test_full_comparisons_of_a_costly_database_wait_for_their_time(sqlite: Any) -> None:
-    """A sink that takes its time with full comparisons makes them cost more than they may."""
-    url, conn = sqlite
-    mirror = Mirror()
+class Costly:
+    """A sink that makes a full comparison cost 10 seconds a table, by a clock that otherwise stands still."""
 
-    def slow(item: Any) -> None:
-        mirror(item)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.mirror = Mirror()
+        self.now = 0.0
+        clock = SimpleNamespace(monotonic=lambda: self.now, time_ns=time.time_ns)
+        monkeypatch.setattr("scanner.poller.time", clock)
+
+    def __call__(self, item: Any) -> None:
+        self.mirror(item)
         if isinstance(item, BeginFull):
-            time.sleep(0.2)
+            self.now += 10.0
 
-    with polling(url, slow, full_sync_seconds=3600.0) as poller:
+    @property
+    def full(self) -> list[bool]:
+        """Of each poll, whether it was a full comparison."""
+        return [done.full for done in self.mirror.done]
+
+
+def test_full_comparisons_of_a_costly_database_wait_for_their_time(
+    sqlite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, conn = sqlite
+    sink = Costly(monkeypatch)
+    with polling(url, sink, full_sync_seconds=1e9) as poller:
         until(lambda: poller.status().first_sync_done, "the first poll")
+        cost = sink.now
         for number in range(3):
             with conn:
                 conn.execute("INSERT INTO video_frames (frame_id) VALUES (?)", [f"f{number}"])
-            until(lambda n=number: f"f{n}" in mirror.tables[FRAMES], "the new frame")
-    assert [done.full for done in mirror.done] == [True, *[False] * (len(mirror.done) - 1)]
-    assert len(mirror.done) >= 4
+            until(lambda n=number: f"f{n}" in sink.mirror.tables[FRAMES], "the new frame")
+            sink.now += 0.3 * cost / FULL_SHARE
+        until(lambda: len(sink.full) >= 4, "the end of that poll")
+        assert sink.full == [True, *[False] * (len(sink.full) - 1)]
+        sink.now += 0.3 * cost / FULL_SHARE
+        until(lambda: sink.full[-1], "the next full comparison")
 
 
-def test_full_sync_seconds_brings_the_next_full_comparison(sqlite: Any) -> None:
+def test_full_sync_seconds_brings_the_next_full_comparison(
+    sqlite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before its cost would allow it."""
     url, conn = sqlite
-    mirror = Mirror()
-
-    def slow(item: Any) -> None:
-        mirror(item)
-        if isinstance(item, FullPass):
-            time.sleep(0.05)
-
-    with polling(url, slow, full_sync_seconds=0.1):
-        until(lambda: mirror.done, "the first poll")
+    sink = Costly(monkeypatch)
+    with polling(url, sink, full_sync_seconds=5.0):
+        until(lambda: sink.full, "the first poll")
         with conn:
             conn.execute("INSERT INTO video_frames (frame_id) VALUES ('f')")
-        until(lambda: "f" in mirror.tables[FRAMES], "the new frame")
+        until(lambda: "f" in sink.mirror.tables[FRAMES], "the new frame")
         with conn:
             conn.execute("DELETE FROM video_frames")
-        until(lambda: not mirror.tables[FRAMES], "the deletion")
+        sink.now += 5.0
+        until(lambda: not sink.mirror.tables[FRAMES], "the deletion")
 
 
 def test_notices_of_the_pipeline_are_in_the_status(tmp_path: Path) -> None:
