@@ -436,10 +436,15 @@ def test_nineteen_claims_with_a_strange_prefix_are_findings(site: Site) -> None:
         assert inspection.verifier.problems == []
 
 
-def test_an_expectation_that_most_files_fail_is_one_problem(site: Site) -> None:
+def embeddings(site: Site, values: int) -> None:
+    """Embeddings of this many float32 values each, more than are single faults."""
     for number in range(101):
-        file = site.write(f"products/p/{number}/emb.bin", bytes([number, 1, 1, 63]) * 300)
+        file = site.write(f"products/p/{number}/emb.bin", bytes([number, 1, 1, 63]) * values)
         site.product_image(f"{number}", emb_rgb=str(file))
+
+
+def test_an_expectation_that_most_files_fail_is_one_problem(site: Site) -> None:
+    embeddings(site, 300)
     with site.looked() as (inspection, queries):
         assert published(queries) == []
         assert report(queries).withheld == 101
@@ -451,9 +456,7 @@ def test_an_expectation_that_most_files_fail_is_one_problem(site: Site) -> None:
 
 
 def test_twice_as_many_bytes_name_the_length_and_the_type(site: Site) -> None:
-    for number in range(101):
-        file = site.write(f"products/p/{number}/emb.bin", bytes([number, 1, 1, 63]) * 1024)
-        site.product_image(f"{number}", emb_rgb=str(file))
+    embeddings(site, 1024)
     with site.looked() as (inspection, queries):
         assert published(queries) == []
         (line,) = inspection.verifier.problems

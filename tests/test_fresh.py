@@ -6,7 +6,8 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -281,22 +282,30 @@ def expected(index: Index) -> list[tuple[Any, ...]]:
     return sorted(index.db.execute("SELECT hash, type, id FROM expected JOIN assets USING(asset)").fetchall())
 
 
+W = TypeVar("W", bound=World)
+
+
 def temporary() -> tempfile.TemporaryDirectory[str]:
     """A directory in memory."""
     return tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
 
 
-def play(script: Script, prepare: Callable[[Index], object]) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
-    """The script in an index that was prepared."""
+@contextmanager
+def played(make: type[W], script: Script, prepare: Callable[[Index], object]) -> Iterator[W]:
+    """A world at the end of the script, in an index that was prepared."""
     with temporary() as directory:
-        world = World(directory, script)
-        prepare(world.index)
-        try:
+        world = make(directory, script)
+        with closing(world.index):
+            prepare(world.index)
             world.run()
             assert not world.index.assets.marked
-            return shown(world.index), expected(world.index)
-        finally:
-            world.index.close()
+            yield world
+
+
+def play(script: Script, prepare: Callable[[Index], object]) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
+    """All that the index says in the end."""
+    with played(World, script, prepare) as world:
+        return shown(world.index), expected(world.index)
 
 
 def slowly(index: Index) -> None:

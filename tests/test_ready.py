@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from test_fresh import EXAMPLES, SECOND, Script, World, expected, scripts, shown, temporary
+from test_fresh import EXAMPLES, SECOND, Script, World, expected, played, scripts, shown
 
 from scanner.config import Config, DatabaseConfig
 from scanner.index import Index
@@ -55,18 +55,11 @@ class Families(World):
 
 def play(script: Script, prepare: Callable[[Index], object]) -> tuple[Any, set[str], int]:
     """All that the index says in the end, the videos to look at, and how many families came ready."""
-    with temporary() as directory:
-        world = Families(directory, script)
-        prepare(world.index)
-        try:
-            world.run()
-            assert not world.index.assets.marked
-            about = "SELECT d.path, p.path, d.inode, d.mtime, d.fingerprint FROM dirs d LEFT JOIN dirs p"
-            directories = sorted(world.index.db.execute(f"{about} ON p.dir=d.parent").fetchall())
-            videos = world.index.findings.take_videos()
-            return (shown(world.index), expected(world.index), directories), videos, world.entered
-        finally:
-            world.index.close()
+    with played(Families, script, prepare) as world:
+        about = "SELECT d.path, p.path, d.inode, d.mtime, d.fingerprint FROM dirs d LEFT JOIN dirs p"
+        directories = sorted(world.index.db.execute(f"{about} ON p.dir=d.parent").fetchall())
+        videos = world.index.findings.take_videos()
+        return (shown(world.index), expected(world.index), directories), videos, world.entered
 
 
 def one_by_one(index: Index) -> None:
@@ -162,15 +155,20 @@ def family(*of_first: str, **about: Any) -> list[Listing]:
     ]
 
 
-def whole(ready: Ready | None) -> list[str]:
-    """The ids of the assets that are whole."""
+def made(listed: list[Listing], layout: Layout = LAYOUT) -> Ready:
+    """The rows of directories that come ready."""
+    ready = make(listed, layout, RULES, SECOND)
     assert ready is not None
+    return ready
+
+
+def whole(ready: Ready) -> list[str]:
+    """The ids of the assets that are whole."""
     return sorted(id for assets in ready.assets for id in assets.ids)
 
 
 def test_frames_whose_artifacts_are_where_they_belong_are_whole() -> None:
-    ready = make(family(), LAYOUT, RULES, SECOND)
-    assert ready is not None
+    ready = made(family())
     (assets,) = ready.assets
     assert (assets.type, assets.owner, assets.ids) == (1, "v", ["v_frame_1", "v_frame_2"])
     assert (assets.has, assets.checks) == ([7, 7], [0b101, 0b101])
@@ -247,9 +245,8 @@ def test_what_comes_ready_and_is_rolled_back_leaves_nothing(tmp_path: Path) -> N
 
 
 def test_what_no_pattern_knows_is_among_the_rest() -> None:
-    ready = make(family("notes"), LAYOUT, RULES, SECOND)
+    ready = made(family("notes"))
     assert whole(ready) == ["v_frame_1", "v_frame_2"]
-    assert ready is not None
     assert list(ready.states(ready.rest)) == ["frames/v/1/notes"]
     assert [state.flags for state in ready.states(ready.rest).values()] == [UNMATCHED]
 
@@ -262,40 +259,33 @@ def test_what_no_pattern_knows_is_among_the_rest() -> None:
 def test_an_asset_with_something_to_find_is_left_to_the_general_way(entry: Entry) -> None:
     listings = family()
     listings[1].files["seg.png"] = entry
-    ready = make(listings, LAYOUT, RULES, SECOND)
+    ready = made(listings)
     assert whole(ready) == ["v_frame_2"]
-    assert ready is not None
     assert len(ready.rest) == 4
 
 
 def test_a_second_image_is_left_to_the_general_way_with_all_that_is_the_assets() -> None:
     first = listing("frames/v", "1.jpg", "1.png", "2.jpg", folders=("1", "2"))
-    ready = make([first, *family()[1:]], LAYOUT, RULES, SECOND)
+    ready = made([first, *family()[1:]])
     assert whole(ready) == ["v_frame_2"]
-    assert ready is not None
     assert len(ready.rest) == 5
 
 
 def test_an_artifact_without_an_image_is_left_to_the_general_way() -> None:
-    ready = make(
-        [listing("frames/v", folders=("1",)), listing("frames/v/1", "seg.png")], LAYOUT, RULES, SECOND
-    )
+    ready = made([listing("frames/v", folders=("1",)), listing("frames/v/1", "seg.png")])
     assert whole(ready) == []
-    assert ready is not None
     assert ready.rest == [0]
 
 
 def test_a_link_is_marked_as_one() -> None:
     listings = family()
     listings[0].files["1.jpg"] = Entry("1.jpg", 7, 5, SECOND, SECOND, link=True)
-    ready = make(listings, LAYOUT, RULES, SECOND)
-    assert ready is not None
+    ready = made(listings)
     assert ready.files.flags[:2] == [kind_flags(Feature.IMAGE) | LINK, kind_flags(Feature.IMAGE)]
 
 
 def test_folders_of_folders_are_to_be_listed_and_leave_no_fingerprint() -> None:
-    ready = make(family(folders=("more",)), LAYOUT, RULES, SECOND)
-    assert ready is not None
+    ready = made(family(folders=("more",)))
     assert ready.deeper == ["frames/v/1/more"]
     assert ready.directories.fingerprints == [9, 0, 9]
 
@@ -303,8 +293,7 @@ def test_folders_of_folders_are_to_be_listed_and_leave_no_fingerprint() -> None:
 def test_what_was_not_met_in_a_folder_that_was_listed_is_not_there() -> None:
     layout = Layout(LayoutConfig(frames=dataclasses.replace(FRAMES, segment=("masks/{id}.png",))))
     listings = [listing("frames/v", "1.jpg", folders=("1",)), listing("frames/v/1", "kp.bin")]
-    ready = make(listings, layout, RULES, SECOND)
-    assert ready is not None
+    ready = made(listings, layout)
     assert ready.assets[0].elsewhere == [(0, "masks/v_frame_1.png")]
 
 
