@@ -158,11 +158,11 @@ class Mirror:
         elif table is Table.PRODUCTS:
             products = cast(Sequence[ProductRow], rows)
             self._see(table, [(row.product_id,) for row in products])
-            self._move(AssetType.PRODUCT_IMAGE, owners.put_products(products))
+            self._move(AssetType.PRODUCT_IMAGE, *owners.put_products(products))
         elif table is Table.VIDEOS:
             videos = cast(Sequence[VideoRow], rows)
             self._see(table, [(row.video_id,) for row in videos])
-            self._move(AssetType.VIDEO_FRAME, owners.put_videos(videos))
+            self._move(AssetType.VIDEO_FRAME, *owners.put_videos(videos))
         else:
             members = cast(Sequence[MembershipRow], rows)
             self._see(table, [(row.video_id, row.job_id) for row in members])
@@ -189,9 +189,8 @@ class Mirror:
             type = AssetType.PRODUCT_IMAGE if table is Table.PRODUCTS else AssetType.VIDEO_FRAME
             self._move(type, self._owners.remove_owners(type, [id for (id,) in gone]))
 
-    def _move(self, type: AssetType, ids: Sequence[str]) -> None:
-        arrived = self._owners.take_arrived()
-        moved = [*arrived, *(id for id, _, _ in self._owners.reassign(type, ids))]
+    def _move(self, type: AssetType, ids: Sequence[str], arrived: Sequence[str] = ()) -> None:
+        moved = [*arrived, *self._owners.reassign(type, ids)]
         self.changed = self.changed or bool(moved)
         if moved and self._assets.any:
             for id in moved:

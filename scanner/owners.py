@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -26,6 +26,17 @@ def search_key(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
+class Put(NamedTuple):
+    """The products or videos whose jobs a row has changed.
+
+    ``moved`` have to be assigned anew; ``arrived`` are those of which nothing was known: they have their
+    scope, but what is there of them already has that of none.
+    """
+
+    moved: list[str]
+    arrived: list[str]
+
+
 class OwnerTable:
     """Reads and writes jobs, memberships, owners and scopes inside the caller's transaction.
 
@@ -38,7 +49,6 @@ class OwnerTable:
         self._scopes: dict[tuple[str, ...], int] = {}
         self.counts: Counts = {}
         self.changed = False
-        self._arrived: list[str] = []
 
     def prepare(self) -> None:
         """Write what a new index starts with: the empty scope, and the local job."""
@@ -50,7 +60,6 @@ class OwnerTable:
         """Drop what was remembered; call it when a transaction is rolled back."""
         self._scopes.clear()
         self.counts.clear()
-        self._arrived.clear()
 
     def put_jobs(self, rows: Sequence[JobRow]) -> bool:
         """Insert or update jobs; True if any was new or different."""
@@ -63,15 +72,15 @@ class OwnerTable:
                 changed = True
         return changed
 
-    def put_products(self, rows: Sequence[ProductRow]) -> list[str]:
-        """Insert or update products; returns the ids of those whose jobs changed."""
+    def put_products(self, rows: Sequence[ProductRow]) -> Put:
+        """Insert or update products."""
         return self._put(
             AssetType.PRODUCT_IMAGE,
             [(row.product_id, row.job_id, None, None, row.title, None, row.time_us) for row in rows],
         )
 
-    def put_videos(self, rows: Sequence[VideoRow]) -> list[str]:
-        """Insert or update videos; returns the ids of those whose jobs changed."""
+    def put_videos(self, rows: Sequence[VideoRow]) -> Put:
+        """Insert or update videos."""
         return self._put(
             AssetType.VIDEO_FRAME,
             [
@@ -120,35 +129,26 @@ class OwnerTable:
             self._count_owner(type, id, -1)
         return gone
 
-    def take_arrived(self) -> list[str]:
-        """The products or videos that were put since the last call and of which nothing was known: what is
-        there of them already has the scope of none."""
-        arrived, self._arrived = self._arrived, []
-        return arrived
-
-    def reassign(self, type: AssetType, ids: Iterable[str]) -> list[tuple[str, int, int]]:
-        """Work out anew in which jobs owners are; returns (id, old scope, new scope) where that changed."""
+    def reassign(self, type: AssetType, ids: Iterable[str]) -> list[str]:
+        """Work out anew in which jobs owners are; returns the ids of those for which that changed."""
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return []
         members = self._memberships(wanted) if type is AssetType.VIDEO_FRAME else {}
         gone: list[tuple[AssetType, str]] = []
-        moved: list[tuple[str, int, int]] = []
+        moved: list[tuple[int, AssetType, str]] = []
         for id, old, job, recorded, assets in self._of(type, wanted, "id, scope, job, recorded, assets"):
-            jobs = [*members.get(id, ()), *([] if job is None else [job])]
-            new = self.scope_of(jobs) if recorded else self.disk_scope()
+            new = self._recorded_scope(job, members.get(id, ())) if recorded else self.disk_scope()
             if not recorded and not assets:
                 gone.append((type, id))
             if new != old:
                 if recorded:
                     self._add(old, type, -1)
                     self._add(new, type, 1)
-                moved.append((id, old, new))
+                moved.append((new, type, id))
         self._db.executemany("DELETE FROM owners WHERE type=? AND id=?", gone)
-        self._db.executemany(
-            "UPDATE owners SET scope=? WHERE type=? AND id=?", [(new, type, id) for id, _, new in moved]
-        )
-        return moved
+        self._db.executemany("UPDATE owners SET scope=? WHERE type=? AND id=?", moved)
+        return [id for _, _, id in moved]
 
     def scope_of(self, jobs: Iterable[str]) -> int:
         """The number of a set of jobs; a new set gets a new number."""
@@ -228,16 +228,17 @@ class OwnerTable:
             )
         return row
 
-    def _put(self, type: AssetType, rows: Sequence[tuple[Any, ...]]) -> list[str]:
+    def _put(self, type: AssetType, rows: Sequence[tuple[Any, ...]]) -> Put:
         latest = {row[0]: row for row in rows}
         if not latest:
-            return []
+            return Put([], [])
         columns = "id, job, platform, url, title, duration, time, recorded, scope"
         known = {found[0]: found for found in self._of(type, list(latest), columns)}
         members = (
             self._memberships(latest) if type is AssetType.VIDEO_FRAME and len(known) < len(latest) else {}
         )
         moved: list[str] = []
+        arrived: list[str] = []
         values: list[tuple[object, ...]] = []
         for id, row in latest.items():
             old = known.get(id)
@@ -246,12 +247,12 @@ class OwnerTable:
                 continue
             _, job, platform, url, title, duration, time = row
             key = search_key(title) if isinstance(title, str) else None
-            scope = self._first_scope(job, members.get(id, ())) if old is None else old[8]
+            scope = self._recorded_scope(job, members.get(id, ())) if old is None else old[8]
             values.append((type, id, job, platform, url, title, key, duration, time, scope))
             if not recorded:
                 self._add(scope, type, 1)
             if old is None:
-                self._arrived.append(id)
+                arrived.append(id)
             elif not recorded or old[1] != job:
                 moved.append(id)
         self._db.executemany(
@@ -262,10 +263,10 @@ class OwnerTable:
             values,
         )
         self.changed = self.changed or bool(values)
-        return moved
+        return Put(moved, arrived)
 
-    def _first_scope(self, job: str | None, members: Sequence[str]) -> int:
-        """The scope of an owner of which nothing was known."""
+    def _recorded_scope(self, job: str | None, members: Sequence[str]) -> int:
+        """The scope of an owner that has a row, by the job in it and those it is a member of."""
         return self.scope_of(members if job is None else (*members, job))
 
     def _of(self, type: AssetType, ids: Sequence[str], columns: str) -> list[tuple[Any, ...]]:
