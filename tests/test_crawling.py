@@ -204,11 +204,30 @@ def delayed(world: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield working
 
 
-def arrives_from_outside(data: Path, folder: Path) -> None:
-    """A video moved into place, whose own events are over."""
+def arrives_from_outside(working: Worker, folder: Path, *, rested: bool = False) -> None:
+    """A video moved into place, whose own events are over; ``rested``: too old to be looked at as young."""
+    data = Path(working.lister.root)
     outside = data.parent / "outside"
     shutil.copytree(data / "frames" / "v0", outside)
+    if rested:
+        end = time.monotonic() + working.looker.settling.seconds
+        drive(working, lambda: time.monotonic() > end)
     os.rename(outside, folder)
+
+
+@pytest.fixture
+def on_its_way(delayed: Worker, world: tuple[Path, Path]) -> Path:
+    """A video that was listed as it arrived, and whose answer waits."""
+    folder = world[0] / "products" / "p"
+    arrives_from_outside(delayed, folder)
+    drive(delayed, lambda: listed(delayed, "products/p"))
+    return folder
+
+
+def let_arrive(working: Worker, data: Path) -> None:
+    """Let every answer arrive, and find that nothing is wrong."""
+    process_of(working).allowed = 1 << 60
+    agree(working, data)
 
 
 def test_a_video_at_rest_comes_ready(delayed: Worker, world: tuple[Path, Path]) -> None:
@@ -227,12 +246,8 @@ def test_a_video_at_rest_comes_ready(delayed: Worker, world: tuple[Path, Path]) 
         return enter(ready)
 
     delayed.index.apply, delayed.index.enter = note_applied, note_entered  # type: ignore[method-assign]
-    shutil.copytree(data / "frames" / "v0", data.parent / "outside")
-    rested = time.monotonic() + delayed.looker.settling.seconds
-    drive(delayed, lambda: time.monotonic() > rested)
-    os.rename(data.parent / "outside", data / "products" / "p")
-    process_of(delayed).allowed = 1 << 60
-    agree(delayed, data)
+    arrives_from_outside(delayed, data / "products" / "p", rested=True)
+    let_arrive(delayed, data)
     assert len(entered) == 5
     assert not {path for path in applied if path.startswith("products/p")}
 
@@ -242,12 +257,8 @@ def test_a_video_that_comes_ready_and_is_not_taken_is_applied(
 ) -> None:
     data, _ = world
     delayed.index.enter = lambda ready: False  # type: ignore[method-assign]
-    shutil.copytree(data / "frames" / "v0", data.parent / "outside")
-    rested = time.monotonic() + delayed.looker.settling.seconds
-    drive(delayed, lambda: time.monotonic() > rested)
-    os.rename(data.parent / "outside", data / "products" / "p")
-    process_of(delayed).allowed = 1 << 60
-    agree(delayed, data)
+    arrives_from_outside(delayed, data / "products" / "p", rested=True)
+    let_arrive(delayed, data)
 
 
 def process_of(working: Worker) -> Delayed:
@@ -270,17 +281,14 @@ def look_now(working: Worker, directory: str, settled: str) -> None:
 
 
 def test_a_family_that_was_overtaken_brings_no_old_state_back(
-    delayed: Worker, world: tuple[Path, Path]
+    delayed: Worker, world: tuple[Path, Path], on_its_way: Path
 ) -> None:
     """Its directory is looked at while it is on its way; what was seen before comes late."""
     data, _ = world
-    folder = data / "products" / "p"
-    arrives_from_outside(data, folder)
-    drive(delayed, lambda: listed(delayed, "products/p"))
-    (folder / "000001.jpg").unlink()
-    shutil.rmtree(folder / "000002")
-    (folder / "000003" / "seg.png").unlink()
-    with open(folder / "000009.jpg", "wb") as file:
+    (on_its_way / "000001.jpg").unlink()
+    shutil.rmtree(on_its_way / "000002")
+    (on_its_way / "000003" / "seg.png").unlink()
+    with open(on_its_way / "000009.jpg", "wb") as file:
         file.write(b"new")
     look_now(delayed, "products/p", "000009.jpg")
     assert "products/p/000001.jpg" not in indexed(delayed.index)
@@ -302,48 +310,42 @@ def test_the_process_watches_and_the_writer_only_enters(delayed: Worker, world: 
 
     delayed.watcher.add = note  # type: ignore[method-assign]
     process_of(delayed).allowed = 1 << 60
-    arrives_from_outside(data, data / "products" / "p")
+    arrives_from_outside(delayed, data / "products" / "p")
     agree(delayed, data)
     assert "products/p/000001" in watched(delayed)
     assert not [directory for directory in added if directory.startswith("products/p")]
 
 
-def test_what_changes_in_folders_on_their_way_is_found(delayed: Worker, world: tuple[Path, Path]) -> None:
+def test_what_changes_in_folders_on_their_way_is_found(
+    delayed: Worker, world: tuple[Path, Path], on_its_way: Path
+) -> None:
     """They are watched, and nobody has been told yet."""
     data, _ = world
-    folder = data / "products" / "p"
-    arrives_from_outside(data, folder)
-    drive(delayed, lambda: listed(delayed, "products/p"))
-    (folder / "000001" / "emb.json").write_bytes(b"x")
-    os.rename(folder / "000002", folder / "000007")
-    os.rename(folder / "000003", data / "frames" / "v0" / "moved")
-    shutil.rmtree(folder / "000000")
-    (folder / "000000").mkdir()
-    (folder / "000000" / "pose.json").write_bytes(b"x")
-    process_of(delayed).allowed = 1 << 60
-    agree(delayed, data)
+    (on_its_way / "000001" / "emb.json").write_bytes(b"x")
+    os.rename(on_its_way / "000002", on_its_way / "000007")
+    os.rename(on_its_way / "000003", data / "frames" / "v0" / "moved")
+    shutil.rmtree(on_its_way / "000000")
+    (on_its_way / "000000").mkdir()
+    (on_its_way / "000000" / "pose.json").write_bytes(b"x")
+    let_arrive(delayed, data)
 
 
 def test_a_family_that_moves_while_it_is_on_its_way_is_found(
-    delayed: Worker, world: tuple[Path, Path]
+    delayed: Worker, world: tuple[Path, Path], on_its_way: Path
 ) -> None:
     data, _ = world
-    arrives_from_outside(data, data / "products" / "p")
-    drive(delayed, lambda: listed(delayed, "products/p"))
-    os.rename(data / "products" / "p", data / "products" / "q")
+    os.rename(on_its_way, data / "products" / "q")
     drive(delayed, lambda: listed(delayed, "products/q"))
-    process_of(delayed).allowed = 1 << 60
-    agree(delayed, data)
+    let_arrive(delayed, data)
 
 
-def test_a_process_that_dies_with_watches_leaves_none(delayed: Worker, world: tuple[Path, Path]) -> None:
+def test_a_process_that_dies_with_watches_leaves_none(
+    delayed: Worker, world: tuple[Path, Path], on_its_way: Path
+) -> None:
     data, _ = world
-    arrives_from_outside(data, data / "products" / "p")
-    drive(delayed, lambda: listed(delayed, "products/p"))
-    os.rename(data / "products" / "p" / "000001", data.parent / "elsewhere")
+    os.rename(on_its_way / "000001", data.parent / "elsewhere")
     process_of(delayed).die()
-    process_of(delayed).allowed = 1 << 60
-    agree(delayed, data)
+    let_arrive(delayed, data)
 
 
 def test_a_folder_whose_watch_has_gone_on_the_way_is_looked_at_once_more(
@@ -351,10 +353,7 @@ def test_a_folder_whose_watch_has_gone_on_the_way_is_looked_at_once_more(
 ) -> None:
     """As when it is the watch of an earlier path as well, which is forgotten meanwhile."""
     data, _ = world
-    shutil.copytree(data / "frames" / "v0", data.parent / "outside")
-    rested = time.monotonic() + delayed.looker.settling.seconds  # else it would be looked at for being young
-    drive(delayed, lambda: time.monotonic() > rested)
-    os.rename(data.parent / "outside", data / "products" / "p")
+    arrives_from_outside(delayed, data / "products" / "p", rested=True)
     drive(delayed, lambda: listed(delayed, "products/p"))
     assert delayed.watcher._observation is not None
     wd = put(delayed)["products/p"]
@@ -362,8 +361,7 @@ def test_a_folder_whose_watch_has_gone_on_the_way_is_looked_at_once_more(
     delayed.watcher._observation.instance.remove(wd)
     until(lambda: delayed.watcher._interpreter.unclaimed.has_gone(wd), "the kernel tells")
     (data / "products" / "p" / "000001.jpg").write_bytes(b"longer")  # nothing tells of it
-    process_of(delayed).allowed = 1 << 60
-    agree(delayed, data)
+    let_arrive(delayed, data)
 
 
 def put(working: Worker) -> dict[str, int | None]:
@@ -373,22 +371,19 @@ def put(working: Worker) -> dict[str, int | None]:
 
 
 def test_an_overflow_while_a_family_is_on_its_way_loses_nothing(
-    delayed: Worker, world: tuple[Path, Path]
+    delayed: Worker, world: tuple[Path, Path], on_its_way: Path
 ) -> None:
     data, _ = world
-    arrives_from_outside(data, data / "products" / "p")
-    drive(delayed, lambda: listed(delayed, "products/p"))
     with delayed.watcher._map_lock:  # the reader stands still, and what it would read is lost
-        shutil.rmtree(data / "products" / "p" / "000001")
-        (data / "products" / "p" / "000001").mkdir()
-        (data / "products" / "p" / "000002" / "pose.json").write_bytes(b"x")
+        shutil.rmtree(on_its_way / "000001")
+        (on_its_way / "000001").mkdir()
+        (on_its_way / "000002" / "pose.json").write_bytes(b"x")
         assert delayed.watcher._observation is not None
         instance = delayed.watcher._observation.instance
         while instance.unread:
             instance.read()
         delayed.watcher._interpreter.handle(Batch({}, [Special(-1, IN_Q_OVERFLOW, b"")]))
-    process_of(delayed).allowed = 1 << 60
-    agree(delayed, data)
+    let_arrive(delayed, data)
 
 
 def test_a_directory_said_to_be_gone_is_looked_at_once_more(
@@ -423,8 +418,7 @@ def test_a_young_file_of_a_directory_that_is_gone_does_not_wait_for_ever(
         "frames/a/seg.png", Entry("seg.png", 1, 1, 1 << 60, 1 << 60), settled=False, wall_ns=0, now=0.0
     )
     os.rename(data / "frames" / "a", data / "frames" / "v1" / "b")
-    process_of(delayed).allowed = 1 << 60
-    agree(delayed, data)
+    let_arrive(delayed, data)
     assert not delayed.pending
 
 
