@@ -11,7 +11,6 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
 from watchdog.events import FileSystemEventHandler
@@ -149,14 +148,12 @@ class DirtyEmitter(EventEmitter):
         watch: ObservedWatch,
         *,
         instance: Instance,
-        handle: Callable[[Batch], None],
-        lost: Callable[[], None],
+        interpreter: Interpreter,
         **options: Any,
     ) -> None:
         super().__init__(event_queue, watch, **options)
         self._instance = instance
-        self._handle = handle
-        self._lost = lost
+        self._interpreter = interpreter
         self._faults = 0
         self.handling = False
 
@@ -165,7 +162,7 @@ class DirtyEmitter(EventEmitter):
         try:
             if self._instance.wait(timeout):
                 self.handling = True  # before the kernel's queue is empty: see Observation.drained
-                self._handle(inotify.parse(self._instance.read()))
+                self._interpreter.handle(inotify.parse(self._instance.read()))
             self._faults = 0
         except Exception:
             self._faults += 1
@@ -180,7 +177,7 @@ class DirtyEmitter(EventEmitter):
 
     def _recover(self) -> None:
         """What was read is lost, so everything has to be looked at again; try on, or give up loudly."""
-        self._lost()
+        self._interpreter.lost()
         if self._faults >= MAX_FAULTS:
             LOG.error("file system events are no longer read; every directory is polled until that is mended")
             self.stop()
@@ -191,8 +188,8 @@ class DirtyEmitter(EventEmitter):
 class DirtyObserver(BaseObserver):
     """A watchdog observer over one inotify instance; its emitter marks the dirty set itself."""
 
-    def __init__(self, instance: Instance, interpreter: Interpreter, lost: Callable[[], None]) -> None:
-        emitter = functools.partial(DirtyEmitter, instance=instance, handle=interpreter.handle, lost=lost)
+    def __init__(self, instance: Instance, interpreter: Interpreter) -> None:
+        emitter = functools.partial(DirtyEmitter, instance=instance, interpreter=interpreter)
         super().__init__(cast("type[EventEmitter]", emitter))
 
 
@@ -203,15 +200,9 @@ class Observation:
         OSError: there is no instance to be had (EMFILE, ENFILE, ENOSYS, ...).
     """
 
-    def __init__(
-        self,
-        kernel: inotify.Kernel,
-        data_root: str,
-        interpreter: Interpreter,
-        lost: Callable[[], None],
-    ) -> None:
+    def __init__(self, kernel: inotify.Kernel, data_root: str, interpreter: Interpreter) -> None:
         self.instance = Instance(kernel)
-        self._observer = DirtyObserver(self.instance, interpreter, lost)
+        self._observer = DirtyObserver(self.instance, interpreter)
         try:
             self._observer.schedule(FileSystemEventHandler(), data_root, recursive=True)
             self._emitters = tuple(self._observer.emitters)

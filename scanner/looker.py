@@ -258,13 +258,13 @@ class Looker:
     def _end_portions(self, portions: Portions) -> None:
         task = portions.task
         if portions.failed:
-            self.large.forget(task.directory)  # a plain listing says what is wrong
-        elif self._index.tree.directory_id(task.directory) is not None:
+            self.large.forget(task.directory)
+            self.crawl.push(portions.whole._replace(told=True))  # a plain listing says what is wrong
+            return
+        if self.is_known(task.directory):
             self._index.note_listed(task.directory, portions.inode, portions.mtime_ns)
             self.large.ended(portions, polled=not self.watcher.watches(task.directory))
-        if portions.failed:
-            self.crawl.push(portions.whole._replace(told=True))
-        elif portions.again is not None:
+        if portions.again is not None:
             self.crawl.push(portions.again)
 
     def look(

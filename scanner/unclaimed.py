@@ -15,7 +15,7 @@ MAX_KEPT = 20_000
 
 
 class Unclaimed:
-    """What was told of unknown watches, while some are :attr:`expected`. Pure, and no lock of its own.
+    """What was told of unknown watches, while some are expected. Pure, and no lock of its own.
 
     ``epoch`` counts how often it became impossible to say what befell the watches that were expected:
     one that was asked for in an earlier epoch may have gone, and events of it may have been lost.
@@ -31,11 +31,6 @@ class Unclaimed:
     def __len__(self) -> int:
         """How many names and events are kept."""
         return self._count
-
-    @property
-    def expected(self) -> bool:
-        """Whether somebody has been asked for watches, and has not told all of them."""
-        return self._expected
 
     def expect(self, *, more: bool) -> None:
         """Somebody is asked for watches; or there are no ``more`` to come, and what is kept is of none."""

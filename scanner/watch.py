@@ -109,7 +109,7 @@ class DirectoryWatcher:
         that tells of changes, and is not asked.
         """
         with self._operations:
-            silent = POLLING if self._mode == "polling" else None if telling else self._silence(directory)
+            silent = self._silence(directory, telling=telling)
             if silent is not None:
                 with self._map_lock:
                     unused = self._registry.poll(directory, silent, silent=True)
@@ -238,11 +238,11 @@ class DirectoryWatcher:
     def _absolute(self, directory: str) -> str:
         return os.path.join(self._data_root, directory) if directory else self._data_root
 
-    def _silence(self, directory: str) -> str | None:
+    def _silence(self, directory: str, *, telling: bool) -> str | None:
         """Why events cannot be expected of a directory at all, or None."""
         if self._mode == "polling":
             return POLLING
-        if self._mode == "inotify":
+        if telling or self._mode == "inotify":
             return None
         try:
             tells, name = self._has_events(self._absolute(directory))
@@ -344,9 +344,7 @@ class DirectoryWatcher:
     def _observe(self) -> None:
         self._generation += 1
         try:
-            self._observation = Observation(
-                self._kernel, self._data_root, self._interpreter, self._interpreter.lost
-            )
+            self._observation = Observation(self._kernel, self._data_root, self._interpreter)
         except OSError as error:
             self._no_instance = error.errno or errno.EIO
             LOG.warning("no inotify instance: %s; every directory is polled", error)
