@@ -1,7 +1,7 @@
-"""Directories that have to be listed: which ones wait, and the process that lists them when they are many.
+"""Directories that have to be listed: which ones wait, and the processes that list them when they are many.
 
-A few directories are listed by whoever takes them with :meth:`Crawl.pop`. Of many, batches go to a listing
-process, and what comes back is older than what anybody has looked at in the meantime: see ``overtake``.
+A few directories are listed by whoever takes them with :meth:`Crawl.pop`. Of many, batches go to listing
+processes, and what comes back is older than what anybody has looked at in the meantime: see ``overtake``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 from scanner.dirty import Dirty
 from scanner.listing import Lister
-from scanner.listpool import BATCH, ListingPool, Wanted
+from scanner.listpool import ListingPool
+from scanner.listprocess import BATCH, Wanted
 from scanner.parcel import Parcel
 from scanner.seen import Seen
 from scanner.watch import DirectoryWatcher
 from scanner.worklist import Task, Worklist
 
 MANY = 100
-"""From how many waiting directories on the process is worth its start."""
+"""From how many waiting directories on a process is worth its start."""
 PROCESSES = 2
 """How many processes list: a pass over what is unchanged is little else."""
 Known = tuple[str, int, int, int]
@@ -26,7 +27,7 @@ Known = tuple[str, int, int, int]
 
 class Crawl:
     """What waits to be listed. ``prepare`` is called just before a directory is sent, with whether the
-    index knows it: it watches the directory or leaves that to the process, and returns what is wanted, or
+    index knows it: it watches the directory or leaves that to who lists it, and returns what is wanted, or
     None where the directory may not be listed or is listed otherwise."""
 
     def __init__(
@@ -44,11 +45,11 @@ class Crawl:
         self._about: dict[str, tuple[int, int]] = {}
         self._told_below: dict[str, set[str]] = {}
         self._again: list[str] = []
-        self.process = ListingPool(lister, watcher, terms, PROCESSES)
+        self.pool = ListingPool(lister, watcher, terms, PROCESSES)
 
     def __len__(self) -> int:
         """How many directories are known to have to be listed, or are on their way."""
-        return len(self._list) + len(self._portion) + len(self.process)
+        return len(self._list) + len(self._portion) + len(self.pool)
 
     def push(self, task: Task, *, last: bool = False) -> None:
         """List a directory, next or with ``last`` after all others."""
@@ -82,26 +83,26 @@ class Crawl:
 
     @property
     def many(self) -> bool:
-        """Whether the process should list what waits: so many wait, or it is at work already."""
+        """Whether the processes should list what waits: so many wait, or they are at work already."""
         waiting = len(self._list) + len(self._portion)
-        return len(self.process) > 0 or (self.process.usable and waiting >= MANY)
+        return len(self.pool) > 0 or (self.pool.usable and waiting >= MANY)
 
     def send(self) -> None:
-        """Give the process what it can take."""
-        while self.process.has_room:
+        """Give the processes what they can take."""
+        while self.pool.has_room:
             batch = self._batch()
             if not batch:
                 return
-            self.process.send(batch)
+            self.pool.send(batch)
 
     def receive(self, seconds: float) -> list[Seen]:
         """What can go into the index now, in that order; waits at most so long for it."""
-        arrived = self.process.receive(seconds)
+        arrived = self.pool.receive(seconds)
         for seen in arrived:
             self._again += seen.again
             self._again += self._told_below.pop(seen.look.directory, ())
-            self._again += filter(self.process.overtake, seen.below)
-        for task in self.process.lost():
+            self._again += filter(self.pool.overtake, seen.below)
+        for task in self.pool.lost():
             self._list.push(task)
         self._expect_no_more()
         return arrived
@@ -114,13 +115,13 @@ class Crawl:
         """Somebody looks at the directory now. If it was on its way, returns the task that now has to be
         done in its place: all of it has to be looked at."""
         self._told_below.pop(task.directory, None)
-        flying = self.process.overtake(task.directory)
+        flying = self.pool.overtake(task.directory)
         return None if flying is None else task.joined(flying)
 
     def expects(self, parent: str, directory: str) -> bool:
         """An event has told of a directory whose parent is not in the index yet; True if that is on its
         way: it may bring the directory with it as it was before the event."""
-        if parent not in self.process:
+        if parent not in self.pool:
             return False
         self._told_below.setdefault(parent, set()).add(directory)
         return True
@@ -133,17 +134,17 @@ class Crawl:
 
     def forget(self, directory: str) -> None:
         """The directory is gone, and everything below it."""
-        for path in self.process.overtake_below(directory):
+        for path in self.pool.overtake_below(directory):
             self._told_below.pop(path, None)
 
     def close(self) -> None:
-        """End the process."""
-        self.process.close()
+        """End the processes."""
+        self.pool.close()
         self._told_below.clear()
         self._expect_no_more()
 
     def _expect_no_more(self) -> None:
-        if not self.process.unanswered:
+        if not self.pool.unanswered:
             self._watcher.expect(more=False)
 
     def _batch(self) -> list[Wanted]:
@@ -152,7 +153,7 @@ class Crawl:
         try:
             while weight < BATCH and (wanted := self._next()) is not None:
                 batch.append(wanted)
-                weight += self.process.weight(wanted)
+                weight += self.pool.weight(wanted)
         except BaseException:
             for wanted in batch:
                 self._list.push(wanted.task)

@@ -17,7 +17,7 @@ from scanner.crawl import Crawl
 from scanner.dirty import Dirty, DirtySet
 from scanner.index import Index
 from scanner.listing import Gone, Lister, Listing, Look, Unreadable
-from scanner.listpool import Wanted
+from scanner.listprocess import Wanted
 from scanner.listworker import FAMILY, WATCH
 from scanner.missed import Missed
 from scanner.parcel import Parcel, terms
@@ -133,7 +133,7 @@ class Looker:
 
     def _take_listed(self, deadline: float, taken: list[Task]) -> None:
         self.crawl.send()
-        while len(self.crawl.process) and time.monotonic() < deadline:
+        while len(self.crawl.pool) and time.monotonic() < deadline:
             seen = self.crawl.receive(WAIT_SECONDS)
             taken += [one.task for one in seen]
             self.crawl.send()
@@ -164,7 +164,7 @@ class Looker:
         return Wanted(task, how=FAMILY if family and not root.telling else 0)
 
     def _apply_seen(self, seen: Sequence[Seen]) -> None:
-        """Make the index agree with what the listing process has seen, in that order."""
+        """Make the index agree with what the listing processes have seen, in that order."""
         coming = {directory for one in seen for directory in one.listed}
         believed: dict[str, bool] = {}
         for one in seen:

@@ -13,7 +13,7 @@ from scanner import crawl as crawling
 from scanner.crawl import Crawl
 from scanner.dirty import DirtySet
 from scanner.listing import Lister
-from scanner.listpool import BATCH, Wanted
+from scanner.listprocess import BATCH, Wanted
 from scanner.listworker import FAMILY, WATCH
 from scanner.watch import DirectoryWatcher
 from scanner.worklist import Task
@@ -72,7 +72,7 @@ def test_what_is_on_its_way_is_fetched_also_from_a_process_that_is_not_usable_an
     for number in range(crawling.MANY):
         crawl.push(Task(f"frames/{number}"))
     crawl.send()
-    process = crawl.process
+    process = crawl.pool
     for _ in range(5):
         process._died(EOFError("killed"))
     assert not process.usable
@@ -162,13 +162,13 @@ def test_a_folder_that_is_on_its_way_alone_as_well_is_listed_again(crawl: Crawl)
     crawl.send()
     crawl.push(Task("frames/v/0"))
     crawl.send()
-    assert isinstance(crawl.process, Delayed)
-    crawl.process.allowed = 1
+    assert isinstance(crawl.pool, Delayed)
+    crawl.pool.allowed = 1
     (seen,) = crawl.receive(0.0)
     assert seen.task.directory == "frames/v"
     crawl.push_again()
     assert crawl.pop() == Task("frames/v/0", recursive=True)
-    crawl.process.allowed = 1
+    crawl.pool.allowed = 1
     assert crawl.receive(0.0) == []
 
 
@@ -176,4 +176,4 @@ def test_closing_forgets_what_is_on_its_way(crawl: Crawl) -> None:
     crawl.push(Task("frames/v"))
     crawl.send()
     crawl.close()
-    assert len(crawl.process) == 0
+    assert len(crawl.pool) == 0

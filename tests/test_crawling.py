@@ -22,10 +22,10 @@ from reconciling import DEADLINE, drive, indexed, running, settle, walk
 from test_worker import LINKS, OPERATION, World
 from waiting import until
 
-from scanner import crawl, listpool, sweeper, worker
+from scanner import crawl, listprocess, sweeper, worker
 from scanner.inotify import IN_Q_OVERFLOW, Batch, Special
 from scanner.listing import Lister, Listing
-from scanner.listpool import ListingProcess
+from scanner.listprocess import ListingProcess
 from scanner.listworker import GONE, Frames, Watches, portions
 from scanner.parcel import Maker, Parcel
 from scanner.ready import Ready
@@ -263,8 +263,8 @@ def test_a_video_that_comes_ready_and_is_not_taken_is_applied(
 
 def process_of(working: Worker) -> Delayed:
     """Its process."""
-    assert isinstance(working.crawl.process, Delayed)
-    return working.crawl.process
+    assert isinstance(working.crawl.pool, Delayed)
+    return working.crawl.pool
 
 
 def listed(working: Worker, directory: str) -> bool:
@@ -425,14 +425,14 @@ def test_a_young_file_of_a_directory_that_is_gone_does_not_wait_for_ever(
 def test_a_process_that_is_killed_again_and_again_costs_nothing_but_time(world: tuple[Path, Path]) -> None:
     data, state = world
     with running(data, state, **NEVER) as working:
-        for round in range(crawl.PROCESSES * listpool.RESTARTS + 1):
+        for round in range(crawl.PROCESSES * listprocess.RESTARTS + 1):
             (data / "frames" / "v1" / f"{round:06}x.jpg").write_bytes(b"x")
             working.begin_pass()
             working.crawl.send()
-            for pid in working.crawl.process.pids():
+            for pid in working.crawl.pool.pids():
                 os.kill(pid, signal.SIGKILL)
             agree(working, data)
-        assert not working.crawl.process.usable
+        assert not working.crawl.pool.usable
         shutil.copytree(data / "frames" / "v0", data / "frames" / "v9")
         agree(working, data)
 
@@ -443,7 +443,7 @@ def test_a_process_that_does_not_answer_holds_nothing_else_up(world: tuple[Path,
     with running(data, state, **NEVER) as working:
         working.begin_pass()
         working.crawl.send()
-        (pid,) = working.crawl.process.pids()
+        (pid,) = working.crawl.pool.pids()
         os.kill(pid, signal.SIGSTOP)
         (data / "frames" / "v1" / "000001.jpg").write_bytes(b"another")
         drive(working, lambda: indexed(working.index) == walk(data))
