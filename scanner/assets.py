@@ -16,7 +16,8 @@ from scanner.adoption import Adoption
 from scanner.assetrows import AssetRows
 from scanner.borrowings import Borrowings
 from scanner.cases import Case, Comparison, Record
-from scanner.claims import LOOKED_THROUGH, NO_CLAIMS, ClaimTable, Key
+from scanner.claims import NO_CLAIMS, ClaimTable, Key
+from scanner.counterparts import Side, alone
 from scanner.expectations import Expectations
 from scanner.fresh import FreshAsset, FreshAssets, evidence_of
 from scanner.gathering import Gatherer, names_source
@@ -144,20 +145,12 @@ class AssetTable:
             for (id,) in self._db.execute(sql, (type, owner)).fetchall():
                 self.mark((type, id))
 
-    def mark_rowless(self, limit: int, after: int) -> int | None:
-        """Mark assets behind number ``after`` that no row knows; returns where to go on, None at the end."""
-        until = after + LOOKED_THROUGH
-        rows = self._db.execute(
-            "SELECT a.asset, a.type, a.id FROM assets a LEFT JOIN claims c ON c.type=a.type AND c.id=a.id"
-            " WHERE a.asset>? AND a.asset<=? AND c.row IS NULL ORDER BY a.asset LIMIT ?",
-            (after, until, limit),
-        ).fetchall()
-        for _, type, id in rows:
-            self.mark((AssetType(type), id))
-        if len(rows) == limit:
-            return int(rows[-1][0])
-        last = self._db.execute("SELECT max(asset) FROM assets").fetchone()[0] or 0
-        return until if until < last else None
+    def mark_alone(self, table: Side, limit: int, after: int) -> int | None:
+        """Mark rows without an asset, or assets without a row; see :func:`scanner.counterparts.alone`."""
+        keys, further = alone(self._db, table, limit, after)
+        for key in keys:
+            self.mark(key)
+        return further
 
     def resolve_claim(self, claimed: str) -> str | None:
         """The path below the data root that a claim means, None where it lies outside."""

@@ -31,8 +31,6 @@ _INSERTION = Insertion(f"claims({_COLUMNS})", "(?,?,?,?,?,?,?,?,?,?)")
 _PORTION = 5000
 _NARROW = 20  # forms of claims that are tried one after the other
 _STALE = 1 << 16  # paths that no row names any more, which may be remembered all the same: 1 MB
-LOOKED_THROUGH = 10_000
-"""How many rows a portion of a search may pass over: some ten milliseconds."""
 NO_CLAIMS: tuple[Claim | None, ...] = (None, None, None, None)
 
 
@@ -193,23 +191,6 @@ class ClaimTable:
             return []
         gone = [id for ids in self._ids(type) for id in _unknown(known, ids)]
         return self._remove(type, gone)
-
-    def unresolved(self, limit: int, after: int) -> tuple[list[Key], int | None]:
-        """Rows behind number ``after`` for which the index has no asset, and where to go on, None at the end.
-
-        Most rows may have one, so that what is looked through is limited as well.
-        """
-        until = after + LOOKED_THROUGH
-        rows = self._db.execute(
-            "SELECT row, c.type, c.id FROM claims c LEFT JOIN assets a ON a.type=c.type AND a.id=c.id"
-            " WHERE row>? AND row<=? AND a.asset IS NULL ORDER BY row LIMIT ?",
-            (after, until, limit),
-        ).fetchall()
-        found = [(AssetType(type), id) for _, type, id in rows]
-        if len(rows) == limit:
-            return found, int(rows[-1][0])
-        last = self._db.execute("SELECT max(row) FROM claims").fetchone()[0] or 0
-        return found, until if until < last else None
 
     # --- reading -----------------------------------------------------------------------------------
 

@@ -218,12 +218,12 @@ class Index:
         after: int | None = 0
         while after is not None:
             with self.transaction():
-                after = self.mirror.mark_unresolved(_PORTION, after)
+                after = self.assets.mark_alone("claims", _PORTION, after)
             yield
         after = 0 if self.claims.any or self.assets.rules.database else None
         while after is not None:
             with self.transaction():
-                after = self.assets.mark_rowless(_PORTION, after)
+                after = self.assets.mark_alone("assets", _PORTION, after)
             yield
         with self.transaction():
             schema.begin_log(self.db)

@@ -2,7 +2,7 @@
 
 Rows are mirrored first and the assets that they concern are marked; a row that a completed full
 comparison has not seen is removed. Until the disk has been crawled once, a row whose files are not known
-yet marks nothing: :meth:`Mirror.mark_unresolved` catches up on those afterwards.
+yet marks nothing: :meth:`scanner.index.Index.finishing` catches up on those.
 """
 
 from __future__ import annotations
@@ -95,13 +95,6 @@ class Mirror:
                 self._claims.abandon_full()
             case PollDone() | Applied():
                 pass
-
-    def mark_unresolved(self, limit: int, after: int) -> int | None:
-        """Mark rows behind ``after`` that have no asset yet; returns where to go on, None at the end."""
-        keys, further = self._claims.unresolved(limit, after)
-        for key in keys:
-            self._assets.mark(key)
-        return further
 
     def _put_assets(self, type: AssetType, rows: Sequence[AssetRow]) -> None:
         changed = self._claims.put(type, rows)

@@ -1,4 +1,4 @@
-"""What a full comparison removes is removed even where its transaction has to be made twice."""
+"""Rows that come, change and go are what the index says of them, even where a transaction is made twice."""
 
 from __future__ import annotations
 
@@ -128,8 +128,7 @@ def test_every_row_is_compared_once_the_disk_is_read_however_they_lie(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Numbers of rows have gaps, and where assets are there a portion may find none."""
-    monkeypatch.setattr("scanner.claims.LOOKED_THROUGH", 3)
-    monkeypatch.setattr("scanner.assets.LOOKED_THROUGH", 3)
+    monkeypatch.setattr("scanner.counterparts.LOOKED_THROUGH", 3)
     rows = [AssetRow(FRAME, f"{n:02}", "v", local_path=f"frames/v/{n:02}.jpg") for n in range(30)]
     begin, end = BeginFull(Table.VIDEO_FRAMES), FullPass(Table.VIDEO_FRAMES)
     put(index, begin, Rows(Table.VIDEO_FRAMES, rows), end)
