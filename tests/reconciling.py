@@ -83,6 +83,11 @@ def running(data: Path, state: Path, **environ: str) -> Iterator[Worker]:
         index.close()
 
 
+def judged(worker: Worker) -> bool:
+    """Whether all that is known to have happened is in the index, and each difference is decided."""
+    return not worker.pending and not worker.looker.differences.suspects
+
+
 def settle(worker: Worker, data: Path) -> None:
     """Wait until the index equals the walk, and nothing is pending."""
     drive(worker, lambda: not worker.pending and indexed(worker.index) == walk(data))

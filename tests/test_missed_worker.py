@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from reconciling import drive, running, settle
+from reconciling import drive, judged, running, settle
 from waiting import until
 
 from scanner import portions
@@ -40,7 +40,7 @@ def state(tmp_path: Path) -> Path:
 
 def rest(worker: Worker) -> None:
     """Wait until all is in the index, and each difference is decided."""
-    drive(worker, lambda: not worker.pending and not worker.looker.differences.suspects)
+    drive(worker, lambda: judged(worker))
 
 
 def check(worker: Worker, portions: int) -> None:

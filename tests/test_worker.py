@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reconciling import drive, indexed, running, settle, walk
+from reconciling import drive, indexed, judged, running, settle, walk
 from watching import exchange
 
 from scanner import portions
@@ -298,16 +298,8 @@ def test_events_are_followed_while_rows_come(tmp_path: Path) -> None:
 def reconcile(worker: Worker) -> int:
     """Do a full pass, wait until what it found is judged; how many differences were missed so far."""
     worker.begin_pass()
-    drive(
-        worker,
-        lambda: not worker.pass_running and not worker.pending and not worker.looker.differences.suspects,
-    )
+    drive(worker, lambda: not worker.pass_running and judged(worker))
     return worker.missed
-
-
-def judged(worker: Worker) -> bool:
-    """Whether all that is known to have happened is in the index, and each difference is decided."""
-    return not worker.pending and not worker.looker.differences.suspects
 
 
 def sweep(worker: Worker) -> int:
