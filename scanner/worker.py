@@ -14,18 +14,14 @@ import time
 from collections.abc import Iterator, Sequence
 
 from scanner.config import Config
-from scanner.crawl import Crawl
 from scanner.dirty import Dirty, DirtySet
 from scanner.exceptions import IndexFull
 from scanner.index import Index
-from scanner.listing import Lister
 from scanner.looker import Looker
-from scanner.roots import Roots
 from scanner.rows import Applied, PollDone, SinkItem
 from scanner.settling import SETTLE_SECONDS
 from scanner.sweep import RescanClock
 from scanner.sweeper import Sweeper
-from scanner.watch import DirectoryWatcher
 from scanner.worklist import Task
 
 LOG = logging.getLogger(__name__)
@@ -52,7 +48,9 @@ class Worker:
         self.rows = rows
         self.dirty = DirtySet()
         self.looker = Looker(config, index, self.dirty)
-        self.sweeper = Sweeper(config, index, self.looker.watcher)
+        self.lister, self.watcher = self.looker.lister, self.looker.watcher
+        self.roots, self.crawl = self.looker.roots, self.looker.crawl
+        self.sweeper = Sweeper(config, index, self.watcher)
         self.rescans = RescanClock(config.scan.rescan_seconds, time.monotonic())
         self._in_hand: list[SinkItem] = []
         self._pass_started: float | None = None
@@ -65,26 +63,6 @@ class Worker:
         self.last_pass_ns: int | None = None
         self.pass_seconds: float | None = None
         self.pass_files: int | None = None
-
-    @property
-    def lister(self) -> Lister:
-        """What lists directories."""
-        return self.looker.lister
-
-    @property
-    def watcher(self) -> DirectoryWatcher:
-        """What tells of changes."""
-        return self.looker.watcher
-
-    @property
-    def roots(self) -> Roots:
-        """The roots, and whether they are there."""
-        return self.looker.roots
-
-    @property
-    def crawl(self) -> Crawl:
-        """What waits to be listed."""
-        return self.looker.crawl
 
     @property
     def ready(self) -> bool:

@@ -8,6 +8,7 @@ import queue
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from reconciling import drive, indexed, running, settle, walk
 from watching import FaultyKernel
 
-from scanner import troubles, worker
+from scanner import looker, troubles, worker
 from scanner.config import load_config
 from scanner.index import Index
 from scanner.snapshot import Reporter
@@ -283,19 +284,18 @@ def kernel() -> FaultyKernel:
 
 
 @pytest.fixture
-def make(data: Path, state: Path, kernel: FaultyKernel) -> Iterator[Callable[..., Worker]]:
+def make(
+    data: Path, state: Path, kernel: FaultyKernel, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Worker]]:
     """Makes a started worker with that kernel."""
     made: list[Worker] = []
 
     def start(has_events: Callable[[str], tuple[bool, str]] | None = None, **environ: str) -> Worker:
         variables = {"SIDECAR_DATA__ROOT": str(data), "SIDECAR_VERIFY__CONTENT": "false", **environ}
         config = load_config(environ=variables, cwd=str(state))
+        watcher = partial(DirectoryWatcher, kernel=kernel, has_events=has_events)
+        monkeypatch.setattr(looker, "DirectoryWatcher", watcher)
         one = Worker(config, Index(str(state / "index.db"), config), queue.Queue())
-        one.looker.watcher = DirectoryWatcher(
-            one.dirty, str(data), config.scan.watcher, kernel=kernel, has_events=has_events
-        )
-        one.sweeper._watcher = one.watcher
-        one.looker.differences._caught_up = one.watcher.caught_up
         made.append(one)
         one.start()
         return one
