@@ -196,12 +196,13 @@ def start_worker(module: str, *descriptors: int, stderr: int | None = None) -> s
         stdout=subprocess.DEVNULL,
         stderr=stderr,
         pass_fds=descriptors,
-        env=_environment(),
+        env=environment(),
         process_group=0,
     )
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What a process is started with: this interpreter's own search path, and bounds on what it reserves."""
     package_root = str(Path(__file__).resolve().parent.parent)
     return {
         **os.environ,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from scanner.checkprocess import environment
 from scanner.listing import Lister
 from scanner.listworker import FAMILY, WATCH, Answer, Frames, pack
 from scanner.parcel import Parcel
@@ -216,11 +217,12 @@ class ListingProcess:
         self._shared = self._watcher.shared
         fd = None if self._shared is None else self._shared.fd
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "scanner.listworker"],
+            [sys.executable, "-P", "-m", "scanner.listworker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
             pass_fds=() if fd is None else (fd,),
+            env=environment(),
         )
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None

@@ -202,6 +202,19 @@ def test_a_process_that_cannot_be_started_counts_as_dead(
     assert not process.pids()
 
 
+def test_what_lies_where_the_sidecar_was_started_is_not_taken_for_a_module(
+    process: ListingProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody's own ``struct.py``, or the folder ``scanner`` of another project."""
+    for name in ("struct.py", "scanner/__init__.py", "scanner/listworker.py"):
+        (tmp_path / "elsewhere" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "elsewhere" / name).write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    process.send(tasks("frames/a"))
+    assert names(everything(process)) == {"frames/a"}
+    assert not process.lost()
+
+
 def test_what_is_overtaken_is_left_out(process: ListingProcess) -> None:
     process.send(tasks("frames/a", "frames/b"))
     assert process.overtake("frames/a") == Task("frames/a", recursive=True)
