@@ -330,11 +330,10 @@ class DirectoryWatcher:
             return False
         return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
 
-    def _remove(self, wds: tuple[int, ...] | list[int]) -> None:
-        if self._observation is None or self._portable is not None:
-            return
-        for wd in wds:
-            self._observation.instance.remove(wd)
+    def _remove(self, wds: Iterable[int]) -> None:
+        if self._observation is not None:
+            for wd in wds:
+                self._observation.instance.remove(wd)
 
     def _remove_strays(self) -> None:
         """Remove the watches that nobody knows: of directories that are elsewhere by now."""
