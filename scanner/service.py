@@ -79,8 +79,12 @@ class Service:
             self._close()
 
     def _may_verify(self, now: float) -> bool:
-        """In a storm files come first: what they are worth can be said when they are there."""
-        if self.worker.pending >= STORM and now < self._verify_at:
+        """Files in a storm, and rows, come first: what they are worth can be said when they are there.
+
+        While rows wait no finding that rests on one is published. Where rows are what wakes this loop, each
+        verification would find them waiting.
+        """
+        if now < self._verify_at and (self.worker.pending >= STORM or not self.worker.rows.empty()):
             return False
         self._verify_at = now + VERIFY_SECONDS
         return True
