@@ -27,17 +27,22 @@ def walk(root: Path) -> dict[str, tuple[int, int, int]]:
     result = {}
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not _is_ignored(name)]
+        relative = os.path.relpath(folder, root)
         for name in names:
             path = os.path.join(folder, name)
-            if _is_ignored(name) or not _is_below(path, root):
+            if _is_ignored(name):
                 continue
             try:
-                status = os.stat(path)
-            except OSError:  # a symlink that leads nowhere
+                status = os.lstat(path)
+                if stat.S_ISLNK(status.st_mode):
+                    if not _is_below(path, root):
+                        continue
+                    status = os.stat(path)
+            except OSError:  # it has gone, or a symlink leads nowhere
                 continue
             if stat.S_ISREG(status.st_mode):
                 about = (status.st_ino, status.st_size, status.st_mtime_ns)
-                result[os.path.relpath(path, root)] = about
+                result[os.path.normpath(f"{relative}/{name}")] = about
     return result
 
 
