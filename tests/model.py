@@ -67,6 +67,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ class Model(Answers):
         database = None if tables is None else Database(tables, whole, root)
         assets = Assets(whole, database, data_root)
         content = whole["verify"]["content"] and verdict is not None
-        super().__init__(whole, assets, verdict if content and verdict else nothing_wrong)
+        super().__init__(whole, assets, cache(verdict) if content and verdict else nothing_wrong)
+        self._answered: dict[Any, Any] = {}
         self._disregard(misconfigured(self))
 
     def _disregard(self, problems: Mapping[str, str]) -> None:
@@ -128,13 +130,19 @@ class Model(Answers):
 
     def answer(self, endpoint: str, names: Sequence[str] = (), pairs: Pairs = ()) -> Any:
         """The body, or the :class:`Failure`, of an endpoint named as in ``ENDPOINTS``."""
-        method: Callable[..., Any] = getattr(self, endpoint)
-        return method(*names, pairs=pairs)
+        asked = (endpoint, tuple(names), tuple(pairs))
+        if asked not in self._answered:  # who waits for a server to say the same asks again and again
+            method: Callable[..., Any] = getattr(self, endpoint)
+            self._answered[asked] = method(*names, pairs=pairs)
+        return self._answered[asked]
 
     def findings(self, job: str | None = None) -> list[Finding]:
         """What disagrees: of one job, or of everything."""
-        found = Findings(self).all()
-        return found if job is None else [f for f in found if job in self._jobs_of_finding(f)]
+        return self._found if job is None else [f for f in self._found if job in self._jobs_of_finding(f)]
+
+    @cached_property
+    def _found(self) -> list[Finding]:
+        return Findings(self).all()
 
     def _jobs_of_finding(self, finding: Finding) -> set[str]:
         asset = self.assets.all.get((finding.asset_type, finding.asset_id))
