@@ -21,7 +21,7 @@ pytest.importorskip("schemathesis")
 
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "12"))
 JOB = "job_pillow"
-# What a file may answer to a question that is well-formed: by itself schemathesis knows of no range that is too far.
+# What a file may answer to a well-formed question: schemathesis by itself knows of no range that is too far.
 ACCEPTED = ("2xx", "3xx", "401", "403", "404", "409", "416", "429", "5xx")
 
 
