@@ -12,7 +12,7 @@ from scanner.board import Board
 from scanner.config import load_config
 from scanner.index import Index
 from scanner.rows import PollDone, PollFailed
-from scanner.service import Service
+from scanner.service import VERIFY_SECONDS, Service
 from scanner.worker import Worker
 
 
@@ -46,6 +46,24 @@ def test_what_comes_while_it_rests_is_pending_before_it_is_looked_at(
     service.run()
     board.close()
     assert told == [1]
+
+
+def test_rows_go_before_verification_but_never_keep_it_away(tmp_path: Path) -> None:
+    """A database that changes all the time would hold up every finding."""
+    (tmp_path / "data").mkdir()
+    config = load_config(environ={"SIDECAR_DATA__ROOT": str(tmp_path / "data")}, cwd=str(tmp_path))
+    board = Board.create(tmp_path / "board")
+    service = Service(config, tmp_path / "index.db", board)
+    assert service._may_verify(100.0)
+    assert service._may_verify(100.1)
+    service.worker.rows.put(PollDone(full=True))
+    assert not service._may_verify(100.2)
+    assert service._may_verify(100.1 + VERIFY_SECONDS)
+    assert not service._may_verify(100.2 + VERIFY_SECONDS)
+    service.worker.rows.get()
+    assert service._may_verify(100.3 + VERIFY_SECONDS)
+    service.index.close()
+    board.close()
 
 
 def test_what_the_poller_yields_waits_for_room_unless_it_is_to_stop(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ def test_what_is_beyond_the_limit_is_polled_and_taken_up_when_it_is_raised(tmp_p
     settings = {"SIDECAR_SCAN__POLLING_SECONDS": 0.2}
     with Serving(tmp_path, settings, before=limited(12)) as server:
         server.ready()
+        # What it says of itself is some tenths of a second old.
+        until(lambda: server.health()["watching"]["needed"] == 31, "it says how many it needs")
         watching = server.health()["watching"]
         assert (watching["watched"], watching["polled"], watching["needed"]) == (12, 19, 31)
         assert watching["allowed"] == 12
