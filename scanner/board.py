@@ -20,12 +20,17 @@ SIZE = 256 << 10
 _BEAT, _STATE, _READY, _PATHS, _VALIDATIONS, _SEQUENCE, _LENGTH, _ENDED = range(8)
 _TEXT = 64  # where the snapshot begins, behind the eight words
 _TRIES, _PAUSE = 20, 0.0001
+ZERO_SECONDS = 0.5
+"""For how long nothing pending is believed: more than twice as long as a scanner at rest lets pass until it
+says so again. So zero promises that whatever had happened half a second before the answer, and the system
+tells of, is in the index; the scanner itself knows of an event as soon as the kernel has queued it."""
 
 
 class Reading(NamedTuple):
     """The numbers of the board; ``beat_age`` is in seconds.
 
-    ``ended`` is true from when the scanner was seen to end until another one beats.
+    ``paths`` is 0 only where the scanner has said so just now. ``ended`` is true from when the scanner was
+    seen to end until another one beats.
     """
 
     state: State
@@ -80,9 +85,13 @@ class Board:
         """Say that the scanner is alive now."""
         self._words[_BEAT] = time.monotonic_ns()
 
-    def set_pending(self, paths: int, validations: int) -> None:
-        """How much is known to have happened and is not in the index."""
-        self._words[_PATHS] = paths
+    def set_pending(self, paths: int, validations: int, as_of: int | None = None) -> None:
+        """How much had happened at ``as_of`` (monotonic nanoseconds; None: now) and is not in the index.
+
+        That nothing had is written as the time at which it was so, in one word: a scanner that is stopped
+        between any two steps leaves no zero that looks newer than it is.
+        """
+        self._words[_PATHS] = paths or -(time.monotonic_ns() if as_of is None else as_of)
         self._words[_VALIDATIONS] = validations
 
     def set_state(self, state: State, ready: bool) -> None:
@@ -115,7 +124,10 @@ class Board:
     def read(self) -> Reading:
         """The numbers as they are now."""
         beat, state, ready, paths, validations, _, _, ended = self._words.tolist()
-        age = max(0.0, (time.monotonic_ns() - beat) / 1e9)
+        now = time.monotonic_ns()
+        if paths <= 0:
+            paths = int(now + paths > ZERO_SECONDS * 1e9 or ended > -paths)
+        age = max(0.0, (now - beat) / 1e9)
         return Reading(_STATES[state], bool(ready), age, paths, validations, ended > beat)
 
     def snapshot(self) -> dict[str, Any] | None:

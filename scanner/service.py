@@ -105,11 +105,13 @@ class Service:
         return None if self.poller is None else self.poller.status()
 
     def _tell_pending(self) -> None:
-        self.board.set_pending(self.worker.pending, self.verifier.pending)
+        """That nothing is pending is said of the time before it was counted."""
+        as_of = time.monotonic_ns()
+        self.board.set_pending(self.worker.pending, self.verifier.pending, as_of)
 
     def _report(self, now: float) -> None:
+        self._tell_pending()  # before the beat, which is believed to be of now
         self.board.beat()
-        self._tell_pending()
         if now < self._publish_at and self.worker.ready == self._was_ready:
             return
         self._publish_at = now + PUBLISH_SECONDS

@@ -185,6 +185,15 @@ class DirectoryWatcher:
         with self._operations:
             if self._portable is not None:
                 return time.monotonic() - since >= _DELAY_SECONDS
+            return self.drained
+
+    @property
+    def drained(self) -> bool:
+        """Whether every event that the kernel had queued by now has been marked, as far as anybody reads.
+
+        What watchdog's own observers have on the way cannot be asked.
+        """
+        with self._operations:
             if self._observation is None or not self._observation.alive:
                 return True
             return self._observation.drained and not len(self._interpreter.unclaimed)

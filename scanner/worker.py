@@ -86,9 +86,12 @@ class Worker:
 
     @property
     def pending(self) -> int:
-        """How many paths are known to need a look, or to be looked at."""
+        """How many paths are known to need a look, or to be looked at; at least 1 while the kernel has
+        events that are not read yet, of whatever they may tell."""
+        drained = self.watcher.drained  # asked first: what is read after this is a hint below
         rows = self.rows.qsize() + len(self._in_hand)
-        return self.dirty.pending + self.listing + len(self.looker.settling) + rows
+        known = self.dirty.pending + self.listing + len(self.looker.settling) + rows
+        return known if drained else max(known, 1)
 
     @property
     def listed(self) -> int:

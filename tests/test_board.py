@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from scanner.board import SIZE, Board
+from scanner.board import SIZE, ZERO_SECONDS, Board
 
 SECONDS = 30.0
 SEQUENCE = 40  # where the number that guards the snapshot is
@@ -47,6 +48,40 @@ def test_what_is_written_is_read_through_another_mapping(tmp_path: Path, board: 
         assert other.snapshot() == {"problems": ["số không"], "file": "a"}
         board.publish({})
         assert other.snapshot() == {}
+
+
+def test_that_nothing_is_pending_is_believed_for_a_moment_only(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said of a time, whatever beats afterwards; a number of paths holds until the next."""
+    now = time.monotonic_ns()
+    clock = types.SimpleNamespace(monotonic_ns=lambda: now)
+    monkeypatch.setattr("scanner.board.time", clock)
+    board.set_pending(0, 0)
+    assert board.read().paths == 0
+    now += int(ZERO_SECONDS * 1e9)
+    assert board.read().paths == 0
+    now += 1
+    board.beat()
+    assert board.read().paths == 1
+    board.set_pending(0, 0, as_of=now - int(3e9))  # stopped while it counted
+    assert board.read().paths == 1
+    board.set_pending(0, 0)
+    assert board.read().paths == 0
+    board.set_pending(7, 0)
+    now += int(3e9)
+    assert board.read().paths == 7
+
+
+def test_nothing_is_known_to_be_done_after_the_scanners_end(board: Board) -> None:
+    """Until the next one says so."""
+    board.set_pending(0, 0)
+    board.note_end()
+    assert board.read().paths == 1
+    board.beat()
+    assert board.read().paths == 1
+    board.set_pending(0, 0)
+    assert board.read().paths == 0
 
 
 def test_the_beat_ages(board: Board) -> None:

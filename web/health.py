@@ -67,7 +67,7 @@ class Health:
             "version": self._version,
             **body,
             "problems": problems,
-            "pending": {"paths": _paths(reading), "validations": reading.validations},
+            "pending": {"paths": reading.paths, "validations": reading.validations},
         }
 
     def _published(self) -> dict[str, Any]:
@@ -87,8 +87,3 @@ class Health:
 
     def _patience(self) -> float:
         return FIRST_SECONDS if self._board.snapshot() is None else SILENT_SECONDS
-
-
-def _paths(reading: Reading) -> int:
-    """What waits to be looked at; after a scanner's end at least the root, which the next one looks at."""
-    return max(reading.paths, 1) if reading.ended else reading.paths
