@@ -46,6 +46,7 @@ from scanner.records import (
     FindingItem,
     FindingRequest,
     GalleryItem,
+    JobOverview,
     JobStatus,
     JobSummary,
     Kind,
@@ -274,6 +275,28 @@ class Queries:
     def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
         """All findings in the order that the page names, whatever its limit and offset."""
         return self._findings.all_findings(wanted)
+
+    # --- everything at once ----------------------------------------------------------------------
+
+    def overview(self, job_id: str) -> JobOverview | None:
+        """A job with its feature counts and its verification."""
+        with self._moment():
+            status, summary, report = self.status(job_id), self.summary(job_id), self.verification(job_id)
+        if status is None or summary is None or report is None:
+            return None
+        return JobOverview(status, summary, report)
+
+    def overviews(
+        self, q: str | None, phase: str | None, page: Page
+    ) -> tuple[list[JobOverview], int, Verification]:
+        """A page of jobs as :meth:`jobs` has it, how many match, and the verification of everything."""
+        with self._moment():
+            found, total = self.jobs(q, phase, page)
+            items = [item for job in found if (item := self.overview(job.job_id)) is not None]
+            report = self.verification(None)
+        if report is None:
+            raise LookupError("everything has a report")  # None is said of a job alone
+        return items, total, report
 
     # --- parts -----------------------------------------------------------------------------------
 

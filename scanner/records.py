@@ -373,3 +373,12 @@ class Verification:
     unchecked: dict[Feature, int]
     withheld: int
     last_pass_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobOverview:
+    """A job with its feature counts and its verification, all of one moment."""
+
+    status: JobStatus
+    summary: JobSummary
+    verification: Verification

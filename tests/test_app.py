@@ -33,6 +33,8 @@ INDEX_ROUTES = [
     "/jobs/j_123/verification/findings",
     "/verification",
     "/verification/findings",
+    "/overview",
+    "/jobs/j_123/overview",
     "/jobs/j_123/assets",
     "/assets/product_image/p_001_img_0",
 ]
@@ -52,6 +54,7 @@ UNKNOWN = [
     "/jobs/nope/verification/findings",
     "/jobs/nope/verification/findings?format=csv",
     "/jobs/nope/verification/findings?format=ndjson",
+    "/jobs/nope/overview",
     "/jobs/nope/assets",
     "/assets/product_image/nope",
     "/assets/video_frame/p_001_img_0",

@@ -128,6 +128,71 @@ def test_the_overview_shows_jobs_findings_and_state(look: Look, site: Site) -> N
     look.hold()
 
 
+TORN = """() => {
+  const jobs = {}, all = {};
+  for (const badge of document.querySelectorAll('.job .badges .badge')) {
+    const [kind, number] = badge.innerText.split(' ');
+    if (number !== 'findings') {
+      jobs[kind] = (jobs[kind] ?? 0) + Number(number);
+    }
+  }
+  for (const item of document.querySelectorAll('.kinds li > a')) {
+    const [kind, number] = item.innerText.trim().split(/\\s+/);
+    all[kind] = Number(number);
+  }
+  window.states.add(JSON.stringify(all));
+  const more = Object.keys({ ...jobs, ...all }).map((kind) => [kind, (jobs[kind] ?? 0) - (all[kind] ?? 0)]);
+  window.differences.add(JSON.stringify(more.filter(([, number]) => number !== 0).sort()));
+}"""
+
+
+def test_what_is_shown_together_is_of_one_moment(look: Look, site: Site) -> None:
+    """The jobs have more findings than there are by those of the video that both have, whatever comes."""
+    look.open("", "Overview")
+    look.page.evaluate(
+        f"""() => {{
+          [window.states, window.differences] = [new Set(), new Set()];
+          const check = {TORN};
+          check();
+          new MutationObserver(check).observe(document.getElementById('main'),
+            {{ subtree: true, childList: true, characterData: true }});
+        }}"""
+    )
+    assert look.page.evaluate("window.states.size") == 1
+    assert look.page.evaluate("[...window.states][0]") != "{}"
+    asset, total = (
+        site.world.assets[complete(site, type="product_image")],
+        site.json("/verification")["total"],
+    )
+    for _ in range(2):
+        site.world.write(asset, "segment", b"")
+        look.page.get_by_role("heading", name=f"Findings {total + 1}", exact=True).wait_for()
+        site.world.finish(asset, "segment")
+        look.page.get_by_role("heading", name=f"Findings {total}", exact=True).wait_for()
+    assert look.page.evaluate("window.states.size") >= 2
+    assert look.page.evaluate("window.differences.size") == 1
+    look.hold()
+
+
+def test_what_changes_between_two_answers_is_asked_again_before_it_is_shown(look: Look, site: Site) -> None:
+    """A list that is older than the number of what is in it is not shown beside it."""
+    found = f"/jobs/{JOB}/verification/findings"
+    older = site.json(f"{found}?limit=20")
+    older = {**older, "items": older["items"][1:], "total": older["total"] - 1}
+    reply = {"status": 200, "content_type": "application/json", "body": json.dumps(older)}
+    look.page.route(re.compile("/verification/findings"), lambda route: route.fulfill(**reply), times=2)
+    look.page.add_init_script("""
+      window.shown = [];
+      new MutationObserver(() => window.shown.push(document.querySelectorAll('tbody tr').length))
+        .observe(document, { subtree: true, childList: true });
+    """)
+    look.open(f"#/jobs/{JOB}", JOB)
+    until(lambda: look.page.locator("tbody tr").count() == older["total"] + 1, "all are listed")
+    assert look.count("/verification/findings") == 3
+    assert set(look.page.evaluate("window.shown")) == {0, older["total"] + 1}
+    look.hold()
+
+
 def test_a_kind_leads_to_its_findings(look: Look, site: Site) -> None:
     look.open("", "Overview")
     look.page.get_by_role("link", name=re.compile("^corrupt")).click()
@@ -194,9 +259,10 @@ def test_nothing_is_said_to_agree_that_was_not_looked_at(browser: Any, tmp_path:
 
 
 def test_findings_that_are_withheld_are_not_agreement(look: Look, site: Site) -> None:
-    report = {**site.json("/verification"), "findings": {}, "total": 0, "withheld": 25}
-    reply = {"status": 200, "content_type": "application/json", "body": json.dumps(report)}
-    look.page.route(re.compile("/verification$"), lambda route: route.fulfill(**reply))
+    page = site.json("/overview?limit=12")
+    page["verification"].update(findings={}, total=0, withheld=25)
+    reply = {"status": 200, "content_type": "application/json", "body": json.dumps(page)}
+    look.page.route(re.compile(r"/overview\?"), lambda route: route.fulfill(**reply))
     look.open("", "Overview")
     findings = look.page.get_by_role("region", name=re.compile("Findings")).inner_text()
     assert "None but those that are withheld" in findings
@@ -465,8 +531,7 @@ def test_a_link_shows_a_colleague_the_same(browser: Any, site: Site, look: Look)
 
 def test_unchanged_answers_are_not_sent_again(look: Look) -> None:
     look.open(f"#/jobs/{JOB}", JOB)
-    until(lambda: look.count(f"/status/{JOB}", 304), "the status has not changed")
-    until(lambda: look.count("/features/summary", 304), "the summary has not changed")
+    until(lambda: look.count(f"/jobs/{JOB}/overview", 304), "the job has not changed")
     until(lambda: look.count("/verification/findings", 304), "the findings have not changed")
     look.hold()
 
@@ -520,7 +585,7 @@ def test_a_part_that_fails_is_said_to_be_old(look: Look) -> None:
     look.open("", "Overview")
     problem = '{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"It failed."}'
     reply = {"status": 500, "content_type": "application/problem+json", "body": problem}
-    look.page.route(re.compile("/verification$"), lambda route: route.fulfill(**reply))
+    look.page.route(re.compile(r"/overview\?"), lambda route: route.fulfill(**reply))
     alert = look.page.get_by_role("alert")
     alert.get_by_text("Some figures below are old").wait_for()
     assert "It failed." in alert.inner_text()

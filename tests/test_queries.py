@@ -22,7 +22,9 @@ from scanner.records import (
     Entry,
     Feature,
     FindingRequest,
+    JobOverview,
     JobRow,
+    JobStatus,
     MembershipRow,
     Page,
     PipelineRow,
@@ -189,6 +191,54 @@ def test_phase_and_percent_are_those_of_the_row_or_follow_from_it(world: World) 
     status = world.queries.status("j")
     assert status is not None
     assert status.percent == 26.67
+
+
+def test_an_overview_is_of_one_moment_whatever_is_written_while_it_is_read(world: World) -> None:
+    """The images that come once the jobs have been read are in no part of the answer."""
+    read = world.queries._jobs.statuses
+    names = ["products/p/0.png"]
+    world.files(*names)
+
+    def read_and_write(job_id: str | None) -> list[JobStatus]:
+        found = read(job_id)
+        names.append(f"products/p/{len(names)}.png")
+        world.files(*names)
+        return found
+
+    def one() -> JobOverview | None:
+        return world.queries.overview("j")
+
+    def all() -> JobOverview | None:
+        jobs, total, report = world.queries.overviews("j", None, page("job_id"))
+        assert (total, report.assets) == (1, len(names) - 1)
+        return jobs[0]
+
+    for ask in (one, all):
+        before = len(names)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world.queries._jobs, "statuses", read_and_write)
+            job = ask()
+        assert job is not None
+        assert job.status.images == before
+        assert (job.summary.product_images.total, job.verification.assets) == (before, before)
+        assert len(names) > before, "something was written meanwhile"
+        assert (after := world.queries.overview("j")) is not None
+        assert after.summary.product_images.total == len(names)
+
+
+def test_an_overview_is_the_answers_that_it_is_made_of(world: World) -> None:
+    world.files("products/p/0.jpg", "products/p/0/seg.png", "frames/s/1.jpg", "frames/s/2.jpg")
+    queries = world.queries
+    jobs, total, report = queries.overviews(None, None, page("job_id", limit=2, offset=1))
+    assert (total, report) == (3, queries.verification(None))
+    assert [job.status for job in jobs] == queries.jobs(None, None, page("job_id", limit=2, offset=1))[0]
+    assert [job.status.job_id for job in jobs] == ["j", "k"]
+    for job in jobs:
+        job_id = job.status.job_id
+        assert (job.summary, job.verification) == (queries.summary(job_id), queries.verification(job_id))
+        assert queries.overview(job_id) == job
+    assert queries.overviews("x", None, page("job_id"))[:2] == ([], 0)
+    assert queries.overview("x") is None
 
 
 def test_status_is_as_new_as_the_newest_row_or_file_of_the_job(world: World) -> None:

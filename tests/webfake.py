@@ -24,6 +24,7 @@ from scanner.records import (
     FindingItem,
     FindingRequest,
     GalleryItem,
+    JobOverview,
     JobStatus,
     JobSummary,
     Kind,
@@ -210,6 +211,20 @@ class FakeQueries:
             7,
             NOON_US,
         )
+
+    def overview(self, job_id: str) -> JobOverview | None:
+        self._called("overview", job_id)
+        status, summary, report = self.status(job_id), self.summary(job_id), self.verification(job_id)
+        if status is None or summary is None or report is None:
+            return None
+        return JobOverview(status, summary, report)
+
+    def overviews(self, q: Any, phase: Any, page: Any) -> tuple[list[JobOverview], int, Verification]:
+        self._called("overviews", q, phase, page)
+        found, total = self.jobs(q, phase, page)
+        report = self.verification(None)
+        assert report is not None
+        return [item for job in found if (item := self.overview(job.job_id))], total, report
 
     def findings(self, wanted: FindingRequest) -> tuple[list[FindingItem], int] | None:
         self._called("findings", wanted)

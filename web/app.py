@@ -9,7 +9,7 @@ from typing import Any
 
 from tornado import httputil
 
-from web import gallery, handlers, previews, verification
+from web import gallery, handlers, overview, previews, verification
 from web.base import Exchange, http_date
 from web.cache import CachedAnswer, ResponseCache
 from web.conditional import Representation, gzip_wanted, none_match
@@ -38,6 +38,8 @@ ROUTES = (
     Route("/jobs/{job_id}/verification/findings", verification.Findings),
     Route("/verification", verification.Verification),
     Route("/verification/findings", verification.Findings),
+    Route("/overview", overview.Overview),
+    Route("/jobs/{job_id}/overview", overview.JobOverview),
     Route("/jobs/{job_id}/assets", gallery.Gallery),
     Route("/assets/{asset_type}/{asset_id}", gallery.Asset),
     Route("/files/{path*}", Files),

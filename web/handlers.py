@@ -39,6 +39,12 @@ def listing(
 
 # --- jobs ------------------------------------------------------------------------------------------
 
+JOB_FILTERS = (
+    params.text("q", "Only jobs whose id holds this text, in any letter case."),
+    params.text("phase", "Only jobs in this phase."),
+)
+JOB_SORTS = ("updated_at", "job_id")
+
 
 class Status(PayloadEndpoint):
     """``GET /status/{job_id}``."""
@@ -60,11 +66,7 @@ class Jobs(PayloadEndpoint):
 
     def declare(self, limits: Limits) -> ParameterSet:
         """Filters and paging."""
-        filters = (
-            params.text("q", "Only jobs whose id holds this text, in any letter case."),
-            params.text("phase", "Only jobs in this phase."),
-        )
-        return ParameterSet(filters, sorts=("updated_at", "job_id"), descending=True, limits=limits)
+        return ParameterSet(JOB_FILTERS, sorts=JOB_SORTS, descending=True, limits=limits)
 
     def answer(self, queries: Queries, args: Sequence[str], query: Query) -> Any:
         """A page of snapshots."""

@@ -18,6 +18,7 @@ from scanner.records import (
     FeatureCounts,
     FindingItem,
     GalleryItem,
+    JobOverview,
     JobStatus,
     JobSummary,
     PictureItem,
@@ -197,6 +198,19 @@ class Payloads:
             _by_feature(report.unchecked),
             report.withheld,
             self.optional_time(report.last_pass_us),
+        )
+
+    def overview(self, job: JobOverview) -> wire.JobOverview:
+        """``GET /jobs/{job_id}/overview`` and the items of ``GET /overview``."""
+        status = self.status(job.status)
+        return wire.JobOverview(
+            status.job_id,
+            status.phase,
+            status.percent,
+            status.counts,
+            status.updated_at,
+            self.summary(job.summary),
+            self.verification(job.verification),
         )
 
     def gallery_asset(self, item: GalleryItem) -> GalleryAsset:

@@ -359,6 +359,23 @@ class Health(msgspec.Struct):
     volume: VolumeInfo
 
 
+# --- several answers of one moment -------------------------------------------------------------------
+
+
+class JobOverview(Status, gc=False):
+    """The snapshot of one job with its feature counts and its verification, all of one moment."""
+
+    summary: Summary
+    verification: VerificationReport
+
+
+class OverviewPage(Listing):
+    """A page of jobs, and the verification of everything, all of one moment."""
+
+    items: Sequence[JobOverview]
+    verification: VerificationReport
+
+
 # --- previews, and everything about one asset ------------------------------------------------------
 
 

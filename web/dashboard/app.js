@@ -21,6 +21,7 @@ const live = new Live(
   render,
   () => VIEWS[route.view].wanted(context()),
   (address) => VIEWS[route.view].slow?.(address) ?? false,
+  () => VIEWS[route.view].agree?.(context()) ?? true,
 );
 
 function context() {

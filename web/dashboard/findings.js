@@ -31,18 +31,36 @@ function addressOf(route, more) {
 
 export const title = () => "Findings";
 
-export const wanted = ({ route }) => ["healthz", reportAddress(route), findingsAddress(route)];
+const REPORT = "verification";
 
-const reportAddress = ({ job }) => (job ? api(["jobs", job, "verification"]) : "verification");
+export const wanted = ({ route }) => ["healthz", REPORT, findingsAddress(route)];
+
+/** Whether as many findings are listed as are counted. */
+export const agree = (view) => listsAll(view, view.data(REPORT));
 
 export function render(view) {
-  return [h("h1", { tabindex: -1 }, "Findings"), findingList(view, "All findings")];
+  const report = view.data(REPORT) ?? undefined;
+  return [h("h1", { tabindex: -1 }, "Findings"), findingList(view, report, "All findings")];
 }
 
-/** Filters, the list and its pages. */
-export function findingList({ route, data, answer }, label) {
+/** Whether the list has as many findings as a report counts, where the report can tell. */
+export function listsAll({ route, data }, report) {
   const page = data(findingsAddress(route));
-  const report = data(reportAddress(route)) ?? {};
+  const { kind, feature, type, q } = route.params;
+  if (!page || !report || type || q) {
+    return true;
+  }
+  const chosen = (names) => (name) => !names || names.split(",").includes(name);
+  const counted = Object.entries(report.findings)
+    .filter(([name]) => chosen(kind)(name))
+    .flatMap(([, features]) => Object.entries(features).filter(([name]) => chosen(feature)(name)))
+    .reduce((sum, [, number]) => sum + number, 0);
+  return page.total === counted;
+}
+
+/** Filters, the list and its pages; `report` counts what is in it. */
+export function findingList({ route, data, answer }, report = {}, label) {
+  const page = data(findingsAddress(route));
   const { kind, feature, type, q } = route.params;
   return h(
     "section",

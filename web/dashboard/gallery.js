@@ -57,6 +57,12 @@ export function wanted({ route }) {
   return ["healthz", status(route), assets(route), ...lists];
 }
 
+/** Whether there are as many pictures as the head of the page says. */
+export function agree({ route, data }) {
+  const [job, page] = [data(status(route)), data(assets(route))];
+  return !job || !page || filtered(route) || job.counts[route.view] === page.total;
+}
+
 export function render({ route, data, answer }) {
   const page = data(assets(route));
   return [

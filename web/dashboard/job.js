@@ -3,15 +3,13 @@
 import { chart } from "./chart.js";
 import { h } from "./dom.js";
 import { ago, count, duration, figure, percent } from "./format.js";
-import { findingList, findingsAddress } from "./findings.js";
+import { findingList, findingsAddress, listsAll } from "./findings.js";
 import { note, rate } from "./history.js";
 import { bar, counts, kindBadge, missing, phases, share } from "./parts.js";
 import { api, link } from "./route.js";
 import { FEATURES, NAMES } from "./words.js";
 
-const status = (route) => api(["status", route.job]);
-const summary = (route) => api(["jobs", route.job, "features", "summary"]);
-const report = (route) => api(["jobs", route.job, "verification"]);
+const overview = (route) => api(["jobs", route.job, "overview"]);
 const SETS = [
   ["product_images", "Product images", "images"],
   ["video_frames", "Video frames", "frames"],
@@ -19,25 +17,22 @@ const SETS = [
 
 export const title = ({ job }) => job;
 
-export const wanted = ({ route }) => [
-  "healthz",
-  status(route),
-  summary(route),
-  report(route),
-  findingsAddress(route),
-];
+export const wanted = ({ route }) => ["healthz", overview(route), findingsAddress(route)];
+
+/** Whether as many findings are listed as are counted. */
+export const agree = (view) => listsAll(view, view.data(overview(view.route))?.verification);
 
 export function render(view) {
   const { route, data, answer } = view;
-  const job = data(status(route));
+  const job = data(overview(route));
   if (!job) {
-    return [jobHead(route, null), missing(answer(status(route)), "the job")];
+    return [jobHead(route, null), missing(answer(overview(route)), "the job")];
   }
   return [
     jobHead(route, job),
-    h("section", { class: "card whole", "aria-label": "Progress" }, ...whole(job, data(report(route)))),
-    h("div", { class: "pair" }, progress(view)),
-    findingList(view, "Findings"),
+    h("section", { class: "card whole", "aria-label": "Progress" }, ...whole(job, job.verification)),
+    h("div", { class: "pair" }, progress(route, job.summary)),
+    findingList(view, job.verification, "Findings"),
   ];
 }
 
@@ -75,7 +70,7 @@ function whole(job, found) {
     h("p", { class: "big" }, percent(job.percent)),
     h("div", { class: "grow" }, bar("Progress of the job", job.percent, 100, "whole"), phases(job.phase)),
     counts(Object.entries(job.counts).map(([name, value]) => [name, count(value)])),
-    found && found.total > 0
+    found.total > 0
       ? h(
           "p",
           { class: "badges" },
@@ -94,11 +89,7 @@ function whole(job, found) {
   ];
 }
 
-function progress({ route, data, answer }) {
-  const done = data(summary(route));
-  if (!done) {
-    return missing(answer(summary(route)), "progress");
-  }
+function progress(route, done) {
   return SETS.map(([name, text, view]) => set(route, name, text, view, done[name]));
 }
 
@@ -162,8 +153,8 @@ function speed(perMinute, left) {
 
 /** Remember what is done now, for the rate and the chart. */
 export function observe({ route, data, answer }) {
-  const done = data(summary(route));
-  if (!done || answer(summary(route)).failedSince) {
+  const done = data(overview(route))?.summary;
+  if (!done || answer(overview(route)).failedSince) {
     return;
   }
   for (const [name] of SETS) {

@@ -19,16 +19,14 @@ import { FEATURES, NAMES, PHASES, phaseName } from "./words.js";
 
 const LIMIT = 12;
 
-/** The addresses of the list, and of what each job in it has. */
+/** The address of the list, of what each job in it has, and of all findings: an answer of one moment. */
 export const JOBS = (route) =>
-  api(["jobs"], {
+  api(["overview"], {
     limit: LIMIT,
     offset: offsetOf(route, LIMIT),
     q: route.params.q,
     phase: route.params.phase,
   });
-export const report = (job) => api(["jobs", job.job_id, "verification"]);
-export const summary = (job) => api(["jobs", job.job_id, "features", "summary"]);
 
 /** The section of jobs, filtered and paged. */
 export function jobs({ route, data, answer }) {
@@ -48,7 +46,7 @@ export function jobs({ route, data, answer }) {
       ? h(
           "ul",
           { class: "cards" },
-          page.items.map((job) => jobCard(job, data(report(job)), data(summary(job)))),
+          page.items.map(jobCard),
         )
       : missing(answer(JOBS(route)), "jobs"),
     page?.items.length === 0
@@ -69,7 +67,8 @@ function jobFilters(route) {
   );
 }
 
-function jobCard(job, found, done) {
+function jobCard(job) {
+  const { summary: done, verification: found } = job;
   return h(
     "li",
     { class: "card job", "data-key": job.job_id },
@@ -82,17 +81,15 @@ function jobCard(job, found, done) {
     bar(`Progress of ${job.job_id}`, job.percent, 100, "whole"),
     phases(job.phase),
     counts(Object.entries(job.counts).map(([name, value]) => [name, count(value)])),
-    done
-      ? h(
-          "ul",
-          { class: "minis" },
-          FEATURES.map((feature) => mini(feature, done)),
-        )
-      : null,
+    h(
+      "ul",
+      { class: "minis" },
+      FEATURES.map((feature) => mini(feature, done)),
+    ),
     h(
       "p",
       { class: "foot" },
-      h("span", { class: "badges" }, found ? kinds(found) : null),
+      h("span", { class: "badges" }, kinds(found)),
       job.updated_at ? h("span", { class: "muted" }, ago(job.updated_at)) : null,
     ),
   );

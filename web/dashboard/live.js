@@ -7,16 +7,18 @@ const SLOWEST_MS = 6000;
 const SELDOM_MS = 6000;
 const TIMEOUT_MS = 6000;
 const KEPT = 300;
+const AGAIN = 3;
 
 export class Live {
   /**
    * `render` is called after every round; `wanted` gives the addresses that are needed now, `seldom` says
-   * which of them need not be asked in every round.
+   * which of them need not be asked in every round, and `agree` whether what they answered is of one moment.
    */
-  constructor(render, wanted, seldom) {
+  constructor(render, wanted, seldom, agree) {
     this.render = render;
     this.wanted = wanted;
     this.seldom = seldom;
+    this.agree = agree;
     this.answers = new Map();
     this.lastHeard = null;
     this.downSince = null;
@@ -45,6 +47,7 @@ export class Live {
 
   async poll(round) {
     const asked = new Set();
+    let again = AGAIN;
     for (;;) {
       const fresh = [...new Set(this.wanted())].filter((address) => !asked.has(address));
       if (fresh.length === 0) {
@@ -58,6 +61,11 @@ export class Live {
         return;
       }
       this.note(heard);
+      if (!this.down && again > 0 && !this.agree()) {
+        again -= 1; // something changed between two answers: nothing is shown of that
+        asked.clear();
+        continue;
+      }
       this.render();
       if (this.down) {
         break;

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { count, counted } from "./format.js";
-import { JOBS, jobs, report, summary } from "./joblist.js";
+import { JOBS, jobs } from "./joblist.js";
 import { kindBadge, missing, sign } from "./parts.js";
 import { link } from "./route.js";
 import { KINDS, advice, agreement, statusWords } from "./words.js";
@@ -12,13 +12,14 @@ const sum = (features) => Object.values(features).reduce((total, number) => tota
 
 export const title = () => "Overview";
 
-export function wanted({ route, data }) {
-  const jobs = data(JOBS(route))?.items ?? [];
-  return ["healthz", "verification", JOBS(route), ...jobs.flatMap((job) => [report(job), summary(job)])];
-}
+export const wanted = ({ route }) => ["healthz", JOBS(route)];
 
-/** What each job has is asked for less often than the list of jobs itself. */
-export const slow = (address) => address.startsWith("jobs/");
+let latest = null;
+
+/** The findings of everything; those of the page before while another page of jobs is on its way. */
+export function observe({ route, data }) {
+  latest = data(JOBS(route))?.verification ?? latest;
+}
 
 export function render(view) {
   return [
@@ -36,7 +37,7 @@ function health({ data, down }) {
     return null;
   }
   const [severity, sentence, more] = statusWords(about);
-  const total = data("verification")?.total ?? 0;
+  const total = latest?.total ?? 0;
   const waiting = about.pending.paths + about.pending.validations;
   return h(
     "section",
@@ -69,8 +70,8 @@ function pendingWords({ paths, validations }) {
 
 // --- findings --------------------------------------------------------------------------------------
 
-function findings({ data, answer }) {
-  const found = data("verification");
+function findings({ route, data, answer }) {
+  const found = latest;
   return h(
     "section",
     { class: "card", "aria-labelledby": "kinds" },
@@ -80,7 +81,7 @@ function findings({ data, answer }) {
       "Findings",
       found ? h("span", { class: "total" }, ` ${count(found.total)}`) : null,
     ),
-    found ? kindList(found, data("healthz")) : missing(answer("verification"), "findings"),
+    found ? kindList(found, data("healthz")) : missing(answer(JOBS(route)), "findings"),
     found?.withheld > 0
       ? h("p", { class: "muted" }, `${count(found.withheld)} more are withheld; the problems above say why.`)
       : null,
