@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from scanner.board import Board
-from web import wire
+from web import healthwire
 from web.health import EMPTY, Health
 
 KEYS = {
@@ -73,7 +73,7 @@ def test_before_the_scanner_has_said_anything(board: Board, configured: bool) ->
         [],
     )
     assert body["database"]["configured"] is configured
-    msgspec.convert(body, wire.Health)
+    msgspec.convert(body, healthwire.Health)
     assert (health.state(), health.ready()) == ("scanning", False)
 
 

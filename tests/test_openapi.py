@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from webfake import Web, serving
 
-from web import wire
+from web import healthwire
 from web.app import ROUTES
 from web.problems import ParameterError, ProblemBody
 
@@ -118,7 +118,7 @@ def test_the_documented_keys_are_the_keys_of_the_answers(web: Web, document: Any
 
 def test_health_is_documented_key_by_key(document: Any) -> None:
     schemas = document["components"]["schemas"]
-    assert schemas["Health"]["required"] == list(wire.Health.__struct_fields__)
+    assert schemas["Health"]["required"] == list(healthwire.Health.__struct_fields__)
     assert {"Problem", ParameterError.__name__} <= set(schemas)
     assert ProblemBody.__name__ not in schemas
 

@@ -18,7 +18,7 @@ from scanner.config import Config, DataConfig
 from scanner.index import Index
 from scanner.snapshot import Reporter
 from scanner.worker import Worker
-from web import wire
+from web import healthwire
 
 FILES = ("frames/v/1.jpg", "frames/w/1.jpg", "products/p/1.jpg")
 
@@ -86,7 +86,7 @@ def test_it_says_what_waits_where(worker: Worker) -> None:
 def test_it_is_what_the_document_of_the_interface_says(worker: Worker) -> None:
     """Every part of the answer that the scanner gives has the type that is written down for it."""
     snapshot = Reporter(worker.config, worker).snapshot(None)
-    types = {field.name: field.type for field in msgspec.structs.fields(wire.Health)}
+    types = {field.name: field.type for field in msgspec.structs.fields(healthwire.Health)}
     counts = snapshot.pop("counts")
     assert snapshot.keys() <= types.keys()
     assert json.loads(json.dumps(counts)) == counts

@@ -17,8 +17,8 @@ from scanner.npformat import MAGIC, ZIP_MAGICS, parse_header
 from scanner.pictures import sniff
 from scanner.records import Feature
 from scanner.verdicts import Damaged
+from web.assetwire import ArrayFigures, Content, Member, Picture, Points
 from web.rendering import HEAD_BYTES, Array, Refused, opened, read_array
-from web.wire import ArrayFigures, Content, Member, Picture, Points
 
 MAX_VALUES = 512
 MAX_POINTS = 2000

@@ -7,7 +7,7 @@ from typing import Any
 
 from scanner.queries import Queries
 from scanner.records import AssetType
-from web import params, wire
+from web import assetwire, params
 from web.base import Exchange
 from web.handlers import PayloadEndpoint, listing
 from web.params import Limits, ParameterSet, Query
@@ -26,7 +26,7 @@ class Gallery(PayloadEndpoint):
     """``GET /jobs/{job_id}/assets``."""
 
     summary = "The images or frames of a job with their artifacts and findings"
-    answers = wire.GalleryPage
+    answers = assetwire.GalleryPage
 
     def declare(self, limits: Limits) -> ParameterSet:
         """Filters and paging."""
@@ -55,7 +55,7 @@ class Asset(PayloadEndpoint):
     """``GET /assets/{asset_type}/{asset_id}``."""
 
     summary = "What the database claims about an asset beside what is on disk"
-    answers = wire.AssetRecord
+    answers = assetwire.AssetRecord
 
     def handle(self, exchange: Exchange, args: Sequence[str]) -> Coroutine[Any, Any, None] | None:
         """404 for a type that there is not."""

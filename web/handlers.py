@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from scanner.queries import Queries
 from scanner.records import AssetItem, AssetType
-from web import params, wire
+from web import healthwire, params, wire
 from web.base import Endpoint, Exchange, IndexEndpoint, JsonEndpoint, encode
 from web.context import Context
 from web.params import Limits, ParameterSet, Query
@@ -247,7 +247,7 @@ class Healthz(JsonEndpoint):
     """``GET /healthz``: 200 for as long as the process lives."""
 
     summary = "Whether the sidecar is well, and if not, why"
-    answers = wire.Health
+    answers = healthwire.Health
 
     def handle(self, exchange: Exchange, args: Sequence[str]) -> Coroutine[Any, Any, None] | None:
         """The snapshot."""
@@ -259,7 +259,7 @@ class Readyz(JsonEndpoint):
     """``GET /readyz``: 200 once the first full scan and the first database read are done."""
 
     summary = "Whether the index is complete enough to believe a 404"
-    answers = wire.Ready
+    answers = healthwire.Ready
     errors = (503,)
 
     def handle(self, exchange: Exchange, args: Sequence[str]) -> Coroutine[Any, Any, None] | None:
@@ -270,7 +270,7 @@ class Readyz(JsonEndpoint):
                 "The first full scan or the first read of the database is not done yet.",
                 headers=(("Retry-After", "1"),),
             )
-        exchange.send_json(encode(wire.Ready(ready=True)))
+        exchange.send_json(encode(healthwire.Ready(ready=True)))
         return None
 
 

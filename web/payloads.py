@@ -1,6 +1,6 @@
 """Records become the JSON of the answers.
 
-Every method builds one type of ``web.wire``; paths become absolute, times become text.
+Every method builds one type of ``web.wire`` or ``web.assetwire``; paths become absolute, times become text.
 """
 
 from __future__ import annotations
@@ -26,24 +26,22 @@ from scanner.records import (
     Verification,
     VideoItem,
 )
-from web import wire
+from web import assetwire, wire
+from web.assetwire import AssetFinding, GalleryAsset, RecordedFile
 from web.stamps import Stamps
 from web.wire import (
     Artifacts,
-    AssetFinding,
     Counts,
     FeatureCount,
     FeatureTotals,
     Finding,
     Frame,
     FrameWithUrls,
-    GalleryAsset,
     Image,
     ImageWithUrls,
     Preview,
     ProductImage,
     ProductImageWithUrls,
-    RecordedFile,
     Status,
     Summary,
     VerificationReport,
@@ -228,9 +226,9 @@ class Payloads:
             self._at(asset.updated_ns),
         )
 
-    def record(self, record: AssetRecord) -> wire.AssetRecord:
+    def record(self, record: AssetRecord) -> assetwire.AssetRecord:
         """``GET /assets/{asset_type}/{asset_id}``."""
-        return wire.AssetRecord(
+        return assetwire.AssetRecord(
             record.type.wire,  # type: ignore[arg-type]
             record.asset_id,
             record.listed,

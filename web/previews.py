@@ -14,7 +14,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from scanner.filequeries import KnownFile
-from web import params, wire
+from web import params
+from web.assetwire import ArtifactContent
 from web.base import Exchange, JsonEndpoint, encode
 from web.conditional import none_match
 from web.context import Context
@@ -205,7 +206,7 @@ class Artifact(Preview, JsonEndpoint):
     """``GET /artifacts/{path}``."""
 
     summary = "What a file holds, in figures"
-    answers = wire.ArtifactContent
+    answers = ArtifactContent
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -226,4 +227,4 @@ class Artifact(Preview, JsonEndpoint):
             raise RuntimeError("a process that makes previews sent no content")
         modified_at = self._payloads.time(known.mtime_ns // 1000)
         feature: Any = known.feature.wire
-        exchange.send_json(encode(wire.ArtifactContent(path, feature, opened.size, modified_at, content)))
+        exchange.send_json(encode(ArtifactContent(path, feature, opened.size, modified_at, content)))

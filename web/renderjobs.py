@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from web.wire import Content
+from web.assetwire import Content
 
 
 class Job(msgspec.Struct, frozen=True):

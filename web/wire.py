@@ -1,7 +1,8 @@
 """The wire format: the types whose JSON the answers are, key for key and in this order.
 
 ``/openapi.json`` is generated from the same types. Where ``include=urls`` adds fields there is a second
-type, a subclass with the suffix ``WithUrls``, so that the plain answers keep exactly their keys.
+type, a subclass with the suffix ``WithUrls``, so that the plain answers keep exactly their keys. What the
+sidecar says of itself is in ``web.healthwire``, of single assets and their files in ``web.assetwire``.
 """
 
 from __future__ import annotations
@@ -209,12 +210,6 @@ class VerificationReport(msgspec.Struct, gc=False):
     last_pass_at: Timestamp | None
 
 
-class Ready(msgspec.Struct):
-    """The index is complete enough to believe a 404."""
-
-    ready: bool
-
-
 class Listing(msgspec.Struct):
     """A page of a list; the subclasses name its items for the OpenAPI document."""
 
@@ -266,99 +261,6 @@ class FindingPage(Listing):
     items: Sequence[Finding]
 
 
-class IndexInfo(msgspec.Struct):
-    """How much the index holds, and its version."""
-
-    files: Count
-    assets: Count
-    version: int
-
-
-class PendingWork(msgspec.Struct):
-    """What is known to have happened and is not in the index yet."""
-
-    paths: Count
-    validations: Count
-
-
-class RootInfo(msgspec.Struct):
-    """A watched root: how it is watched, and whether it is there."""
-
-    path: str
-    available: bool
-    watcher: str
-    directories: Count
-
-
-class ScanInfo(msgspec.Struct):
-    """The last full scan."""
-
-    last_completed_at: Timestamp | None
-    seconds: float | None
-    files: int | None
-
-
-class DatabaseInfo(msgspec.Struct):
-    """The pipeline database."""
-
-    configured: bool
-    reachable: bool
-    last_sync_at: Timestamp | None
-    error: str | None
-
-
-class WatchInfo(msgspec.Struct):
-    """How directories are watched.
-
-    Of ``needed`` directories ``watched`` tell about changes and ``polled`` are looked at again and again;
-    the system allows ``allowed`` watches (null where it does not say). ``overflows`` is how often the system
-    lost events, each of which is made up for by a full look; ``missed`` counts files no event told about.
-    """
-
-    watched: Count
-    polled: Count
-    needed: Count
-    allowed: Count | None
-    overflows: Count
-    last_overflow_at: Timestamp | None
-    missed: Count
-
-
-class QueueInfo(msgspec.Struct):
-    """What waits for the scanner, by where it waits."""
-
-    dirty_directories: Count
-    directories_to_list: Count
-    settling_files: Count
-    database_batches: Count
-
-
-class VolumeInfo(msgspec.Struct):
-    """The volume that holds the data root; null where it cannot be asked."""
-
-    free_bytes: int | None
-    free_inodes: int | None
-
-
-class Health(msgspec.Struct):
-    """Whether the sidecar is well, and if not, why."""
-
-    status: Literal["ok", "starting", "degraded"]
-    ready: bool
-    version: str
-    problems: list[str]
-    index: IndexInfo
-    pending: PendingWork
-    roots: list[RootInfo]
-    scan: ScanInfo
-    database: DatabaseInfo
-    watching: WatchInfo
-    queues: QueueInfo
-    skipped_names: Count
-    unmatched_files: Count
-    volume: VolumeInfo
-
-
 # --- several answers of one moment -------------------------------------------------------------------
 
 
@@ -374,129 +276,3 @@ class OverviewPage(Listing):
 
     items: Sequence[JobOverview]
     verification: VerificationReport
-
-
-# --- previews, and everything about one asset ------------------------------------------------------
-
-
-class Picture(msgspec.Struct):
-    """The size of a picture as stored, and whether its metadata swap the two."""
-
-    width: Count
-    height: Count
-    mode: str
-    turned: bool
-
-
-class ArrayFigures(msgspec.Struct):
-    """An array in figures, which leave out what is not finite; each of ``values`` is the mean of ``step``."""
-
-    dtype: str
-    shape: list[Count]
-    not_finite: Count
-    norm: float | None
-    min: float | None
-    max: float | None
-    mean: float | None
-    step: Count
-    values: list[float | None]
-
-
-class Points(msgspec.Struct):
-    """The first rows of keypoints: x, y and what else there is."""
-
-    total: Count
-    rows: list[list[float | None]]
-
-
-class Member(msgspec.Struct):
-    """A member of an archive; ``dtype`` and ``shape`` only of an array. ``size`` in bytes."""
-
-    name: str
-    size: Count
-    dtype: str | None
-    shape: list[Count] | None
-
-
-class Content(msgspec.Struct):
-    """What a file holds."""
-
-    format: str
-    note: str | None = None
-    picture: Picture | None = None
-    array: ArrayFigures | None = None
-    points: Points | None = None
-    members: list[Member] = msgspec.field(default_factory=list)
-
-
-class ArtifactContent(msgspec.Struct):
-    """What the file at a path holds; ``size`` in bytes."""
-
-    path: str
-    feature: Literal["image", "segment", "embedding", "keypoints"]
-    size: Count
-    modified_at: Timestamp
-    content: Content
-
-
-class AssetFinding(msgspec.Struct, gc=False):
-    """The kind of a finding, and about which file."""
-
-    feature: Literal["image", "segment", "embedding", "keypoints"]
-    kind: str
-
-
-class GalleryAsset(msgspec.Struct):
-    """An asset as the gallery shows it; the path of its image is relative to the data root."""
-
-    asset_type: Literal["product_image", "video_frame"]
-    asset_id: str
-    owner_id: str | None
-    title: str | None
-    ts: float | None
-    image: str
-    has_segment: bool
-    has_embedding: bool
-    has_keypoints: bool
-    findings: list[AssetFinding]
-    updated_at: Timestamp
-
-
-class GalleryPage(Listing):
-    """A page of the gallery."""
-
-    items: Sequence[GalleryAsset]
-
-
-class RecordedFile(msgspec.Struct):
-    """What a row claims and what is on disk; ``path`` is relative to the data root, ``size`` in bytes.
-
-    ``claimed`` is as the database has it, ``claimed_path`` where that lies below the data root.
-    """
-
-    feature: Literal["image", "segment", "embedding", "keypoints"]
-    path: str | None
-    size: int | None
-    modified_at: Timestamp | None
-    claimed: str | None
-    claimed_path: str | None
-    check: Literal["none", "pending", "ok", "corrupt", "unchecked", "withheld"]
-    detail: str
-
-
-class AssetRecord(msgspec.Struct):
-    """Everything about one asset, listed or not."""
-
-    asset_type: Literal["product_image", "video_frame"]
-    asset_id: str
-    listed: bool
-    owner_id: str | None
-    title: str | None
-    ts: float | None
-    jobs: list[str]
-    recorded: bool
-    row_updated_at: Timestamp | None
-    embedding_in_db: bool
-    files: list[RecordedFile]
-    updated_at: Timestamp | None
-    findings: list[Finding]
