@@ -25,7 +25,7 @@ from scanner.querysql import (
     order_of,
     reversed_order,
 )
-from scanner.ranks import Ranks
+from scanner.ranks import Division, Ranks
 from scanner.records import ARTIFACTS, AssetItem, AssetType, Feature, GalleryItem, Kind, Page, PictureItem
 from scanner.resolve import CORRUPT_SHIFT, HAS
 from scanner.stretches import Stretch, rows_of
@@ -50,7 +50,8 @@ PICTURES = View(_PICTURE.format("NULL"), PictureItem)
 TITLED_PICTURES = View(_PICTURE.format(_TITLE), PictureItem)
 ASSETS = View(_ASSET.format("NULL"), AssetItem)
 TITLED_ASSETS = View(_ASSET.format(_TITLE), AssetItem)
-_FAR = 1024  # rows that are passed over in less time than a rank takes to answer
+_NEAR = 64  # rows that are passed over in less time than a rank takes to answer
+_FAR = 1024  # rows that are passed over in less time than it is worth to make a rank
 _LONG = 8192  # lists shorter than this are read from their nearer end in a fraction of a millisecond
 BY_ID = ("img_id", "frame_id", "asset_id")
 _CORRUPT = tuple(
@@ -181,14 +182,16 @@ def _page_rows(
         return []
     rest = extent.total - page.offset - limit
     order, filters = order_of(page.sort_by, page.descending), has_filter(has)
-    if ranks is not None and _is_long(source, has, min(page.offset, rest), extent):
+    passed = min(page.offset, rest)
+    if ranks is not None and _is_long(source, has, passed, extent):
         # The ids in descending order are those in ascending order from their end.
         backward = page.sort_by in BY_ID and page.descending
-        rank = ranks.find(source, reversed_order(order) if backward else order, extent.rows)
+        division = Division(source, reversed_order(order) if backward else order)
+        rank = ranks.find(division, extent.rows if _is_far(has, passed, extent) else None)
         if rank is not None and rank.total(has) == extent.total:
-            found = rank.page(db, has, filters, rest if backward else page.offset, limit, columns)
+            found = rank.page(db, has, rest if backward else page.offset, limit)
             if len(found) == limit:
-                return found[::-1] if backward else found
+                return rows_of(db, found[::-1] if backward else found, columns)
         if rank is not None:
             LOG.error("a rank of %s does not agree with the counters, and is made anew", source)
             ranks.forget()
@@ -198,9 +201,14 @@ def _page_rows(
 
 
 def _is_long(source: Source, has: str | None, passed: int, extent: Extent) -> bool:
-    """Whether a page lies behind so much that it is worth knowing where."""
+    """Whether a rank answers sooner than the index."""
     if extent.rows < _LONG or len(source.scopes) > MERGED:
         return False
+    return has is not None or passed > _NEAR
+
+
+def _is_far(has: str | None, passed: int, extent: Extent) -> bool:
+    """Whether a page lies behind so much that it is worth knowing where."""
     return passed > _FAR or (has is not None and extent.total < extent.rows // 4)
 
 

@@ -1,13 +1,14 @@
 """Where the positions of long lists lie, so that a page far down is found without passing what is above it.
 
 A *rank* divides the list of one source in one order into blocks of some hundred assets. Of each it remembers
-the key of the last one (the values that the list is sorted by) and how many assets it holds with which
-features. The block in which a position lies follows from the counts, for any filter of features; the page is
-then read from the index behind the key of the block before.
+the key of the last one (the values that the list is sorted by), how many assets it holds with which features,
+and which these are. The block in which a position lies follows from the counts, for any filter of features;
+the page is then read by the numbers of its assets.
 
 A rank is never older than the moment that is asked about: the log of moves says which keys have gone and
-which have come, and each changes the count of one block. It is made beside the requests, on a connection of
-its own, and then follows the log from the moment that it was made of.
+which have come, and each changes the count of one block, whose assets are then read from the index behind the
+key of the block before when somebody asks for them. It is made beside the requests, on a connection of its
+own, and then follows the log from the moment that it was made of.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ MOST_MOVES = 5_000
 """What is further behind than this is built anew."""
 IN_USE_SECONDS = 60.0
 MOST_BLOCKS = 32_768
-"""Of all ranks together; each takes some 200 bytes."""
+"""Of all ranks together; each takes some 750 bytes."""
 
 Key = tuple[Any, ...]
 Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 Sums = np.ndarray[tuple[int], np.dtype[np.int64]]
+Held = np.ndarray[tuple[int], np.dtype[Any]]
+"""The assets of a block in order, unsigned: eight times the number, and in the lowest bits the features."""
 Move = tuple[Any, ...]
 """A row of the log, in the order of :data:`_MOVED`."""
 
@@ -57,6 +60,8 @@ COMBINATIONS = {
 _CHOSEN = {
     name: np.array([has in chosen for has in range(8)], np.int64) for name, chosen in COMBINATIONS.items()
 }
+_LETS = {name: chosen.astype(bool) for name, chosen in _CHOSEN.items()}
+_SMALL, _LARGE = np.dtype(np.uint32), np.dtype(np.uint64)
 _NO_FILTER = Filter()
 
 
@@ -85,6 +90,7 @@ class Rank:
         self._counts: Counts = np.zeros((64, 8), np.int64)
         self._sums: dict[str | None, Sums] = {}
         self._sizes: list[int] = []  # of the blocks
+        self._held: list[bytes | None] = []  # what is in them; None where something has moved since
         self._grown: set[int] = set()
         self.used = time.monotonic()
         while self._extend(db):
@@ -98,21 +104,23 @@ class Rank:
     def _extend(self, db: Any) -> bool:
         """Add the next blocks; False if they reach to the end."""
         part = self._part(len(self._ends))
-        has, last = self._run(db, len(self._ends))
-        for start in range(0, len(has), BLOCK):
-            self._add(has[start : start + BLOCK])
+        has, numbers = self._run(db, len(self._ends))
+        held = _packed(list(map(int, numbers)), _digits(has))
+        for start in range(0, len(held), BLOCK):
+            self._add(held[start : start + BLOCK])
+        last = numbers[BLOCK - 1 :: BLOCK]
         self._ends += (self._key(part, values) for values in _values_of(db, self._order[part], last))
         if len(has) == RUN * BLOCK:
             return True
         if len(has) % BLOCK == 0:
-            self._add("")
+            self._add(held[:0])
         if part + 1 < len(self._order):
             self._ends.append((part + 1,))
             return True
         return False
 
     def _run(self, db: Any, place: int) -> tuple[str, list[str]]:
-        """What begins with a block: the features, a digit each, and the numbers of those that end blocks.
+        """What begins with a block: the features, a digit each, and the numbers.
 
         It takes one or two steps of SQLite: at each of them this thread may have to wait for another.
         """
@@ -125,11 +133,12 @@ class Rank:
             has, numbers = has + (digits or ""), f"{numbers} {assets or ''}"
             if len(has) == RUN * BLOCK:
                 break
-        return has, numbers.split()[BLOCK - 1 :: BLOCK]
+        return has, numbers.split()
 
-    def _add(self, has: str) -> None:
-        self._counts[len(self._sizes)] = _counted(has)
-        self._sizes.append(len(has))
+    def _add(self, held: Held) -> None:
+        self._counts[len(self._sizes)] = _counted(held)
+        self._sizes.append(len(held))
+        self._held.append(held.tobytes())
         if len(self._sizes) == len(self._counts):
             self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
 
@@ -145,6 +154,7 @@ class Rank:
             place = bisect_left(self._ends, self._key_of(move))
             self._counts[place, move[5]] += move[0]
             self._sizes[place] += move[0]
+            self._held[place] = None
             if self._sizes[place] > 2 * BLOCK:
                 self._grown.add(place)
         if ours:
@@ -176,6 +186,7 @@ class Rank:
         used = self._counts[: len(self)]
         self._counts = np.concatenate([used[:place], counts, used[place + 1 :]])
         self._sizes[place : place + 1] = map(len, parts)
+        self._held[place : place + 1] = [None] * len(parts)
         number = self._part(place)
         self._ends[place:place] = [self._key(number, part[-1][1:]) for part in parts[:-1]]
         self._sums.clear()
@@ -192,33 +203,32 @@ class Rank:
         """How many assets the filter lets through."""
         return int(self._until(has)[-1])
 
-    def page(
-        self, db: Any, has: str | None, filters: Filter, offset: int, limit: int, columns: str
-    ) -> list[Row]:
-        """These columns of the assets at these positions; ``filters`` is what ``has`` means in SQL."""
+    def page(self, db: Any, has: str | None, offset: int, limit: int) -> list[int]:
+        """The numbers of the assets at these positions, fewer where the index is not as it was counted."""
         until = self._until(has)
-        limit = min(limit, int(until[-1]) - offset)
-        found: list[Row] = []
-        while limit > 0:
-            place = int(until.searchsorted(offset, "right"))
-            before = int(until[place - 1]) if place else 0
-            end = self._run_end(until, place, offset + limit)
-            size = min(int(until[end - 1]) - offset, limit)
-            found += self._rows(db, place, filters, size, offset - before, columns)
-            offset, limit = offset + size, limit - size
+        place = int(until.searchsorted(offset, "right"))
+        offset -= int(until[place - 1]) if place else 0
+        found: list[int] = []
+        while len(found) < limit and place < len(self):
+            held = self._content(db, place)
+            if held is None:
+                break
+            chosen = held if has is None else held[_LETS[has][held & 7]]
+            found += (chosen[offset : offset + limit - len(found)] >> 3).tolist()
+            place, offset = place + 1, 0
         return found
 
-    def _run_end(self, until: Sums, place: int, wanted: int) -> int:
-        """Behind the last of the blocks that are read at once: what follows an empty one is read apart."""
-        end, part = place + 1, self._part(place)
-        while (
-            end < len(until)
-            and until[end - 1] < wanted
-            and until[end] > until[end - 1]
-            and self._part(end) == part
-        ):
-            end += 1
-        return end
+    def _content(self, db: Any, place: int) -> Held | None:
+        """What is in a block; None where that is not what was counted."""
+        content, size = self._held[place], self._sizes[place]
+        if content is not None:
+            return np.frombuffer(content, _SMALL if len(content) == size * _SMALL.itemsize else _LARGE)
+        rows = self._rows(db, place, size)
+        held = _packed([asset for asset, _ in rows], [has for _, has in rows])
+        if not np.array_equal(_counted(held), self._counts[place]):
+            return None
+        self._held[place] = held.tobytes()
+        return held
 
     def _part(self, place: int) -> int:
         """The part of the order in which a block lies; no block lies in two."""
@@ -231,17 +241,14 @@ class Rank:
             sums = self._sums[has] = (self._counts[: len(self)] @ _CHOSEN[has]).cumsum()
         return sums
 
-    def _rows(self, db: Any, place: int, filters: Filter, limit: int, offset: int, columns: str) -> list[Row]:
-        """These columns of assets behind the begin of a block, in its part of the order."""
+    def _rows(self, db: Any, place: int, size: int) -> list[Row]:
+        """The number and the features of what begins with a block, in its part of the order."""
         found: list[Row] = []
         part, within = self._begin(place)
         for condition in within:
-            stretch = Stretch(db, self._source, part, filters, condition)
-            rows = stretch.rows(limit - len(found), offset, columns)
-            found += rows
-            if len(found) == limit or condition is within[-1]:
-                break
-            offset = 0 if rows else offset - stretch.count(offset)
+            if len(found) < size:
+                stretch = Stretch(db, self._source, part, _NO_FILTER, condition)
+                found += stretch.rows(size - len(found), 0, "asset, has & 7")
         return found
 
     def _read(self, db: Any, place: int, limit: int) -> list[tuple[Any, ...]]:
@@ -308,10 +315,21 @@ def _values_of(db: Any, part: Part, numbers: Sequence[str]) -> list[list[Any]]:
     return [[float(values[0]), *values[1:]] for values in rows] if "quote(ts)" in columns else rows
 
 
-def _counted(has: str) -> Sums:
-    """How often each combination of features is among digits."""
-    digits = np.frombuffer(has.encode("ascii"), np.uint8) - ord("0")
-    return np.bincount(digits, minlength=8)
+def _digits(has: str) -> list[int]:
+    """Combinations of features that are given as a digit each."""
+    return [byte - 48 for byte in has.encode("ascii")]
+
+
+def _packed(numbers: Sequence[int], has: Sequence[int]) -> Held:
+    """The content of blocks, see :data:`Held`, in as few bytes as the largest number needs."""
+    small = max(numbers, default=0) < 1 << 29
+    packed: Held = np.array(numbers, np.uint64) << 3 | np.array(has, np.uint64)
+    return packed.astype(_SMALL if small else _LARGE)
+
+
+def _counted(held: Held) -> Sums:
+    """How often each combination of features is in a block."""
+    return np.bincount((held & 7).astype(np.int64), minlength=8)
 
 
 class Ranks:
@@ -331,16 +349,16 @@ class Ranks:
         """A list that was asked for and is not divided."""
         return next(iter(self._wanted.values()), None)
 
-    def find(self, source: Source, order: Order, rows: int) -> Rank | None:
-        """The rank of a list of so many rows, if it is there; where none is, one is wanted."""
-        division = Division(source, order)
-        rank, now = self._ranks.get(division.key), time.monotonic()
+    def find(self, division: Division, rows: int | None) -> Rank | None:
+        """The rank of a list, if it is there; where none is, one is wanted if the list has so many rows."""
+        key, now = division.key, time.monotonic()
+        rank = self._ranks.get(key)
         if rank is None:
-            if self._has_room(rows, now):
-                self._wanted[division.key] = division
+            if rows is not None and self._has_room(rows, now):
+                self._wanted[key] = division
             return None
         rank.used = now
-        self._ranks.move_to_end(division.key)
+        self._ranks.move_to_end(key)
         return rank
 
     def _has_room(self, rows: int, now: float) -> bool:

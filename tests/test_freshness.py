@@ -102,6 +102,7 @@ class Tab:
 def shuffle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shuffle]:
     monkeypatch.setattr(ranks, "BLOCK", 4)
     monkeypatch.setattr(assetqueries, "_LONG", 1)
+    monkeypatch.setattr(assetqueries, "_NEAR", 1)
     monkeypatch.setattr(assetqueries, "_FAR", 2)
     made = Shuffle(tmp_path, 5)
     made.change(150)

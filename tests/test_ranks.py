@@ -7,12 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from shuffle import FRAME, HAS, IMAGE, Shuffle
 
-from scanner import assetqueries, ranks, schema
+from scanner import assetqueries, ranks, schema, stretches
 from scanner.queries import Queries
 from scanner.querysql import order_of
 from scanner.records import Page, VideoRow
@@ -25,6 +26,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranks, "BLOCK", 4)
     monkeypatch.setattr(ranks, "RUN", 3)
     monkeypatch.setattr(assetqueries, "_LONG", 1)
+    monkeypatch.setattr(assetqueries, "_NEAR", -1)
     monkeypatch.setattr(assetqueries, "_FAR", -1)
 
 
@@ -203,3 +205,40 @@ def test_times_are_read_as_they_were_written(times: list[float]) -> None:
         numbers = [str(n) for n in range(len(times), 0, -1)]
         found = ranks._values_of(db, part, numbers)
     assert found == [[time, id] for id, time in reversed(rows)]
+
+
+@pytest.mark.parametrize("largest", [1, 2**29 - 1, 2**29, 2**60])
+def test_numbers_of_any_size_are_held(largest: int) -> None:
+    held = ranks._packed([largest, 0], [7, 5])
+    assert ((held >> 3).tolist(), (held & 7).tolist()) == ([largest, 0], [7, 5])
+    assert held.itemsize == (4 if largest < 2**29 else 8)
+
+
+def test_rows_that_are_read_by_number_keep_their_order(shuffle: Shuffle) -> None:
+    shuffle.change(150)
+    numbers = [number for (number,) in shuffle.index.db.execute("SELECT asset FROM assets")]
+    assert len(numbers) > stretches._SHORT
+    for count in (0, 1, 20, len(numbers)):
+        wanted = shuffle.random.sample(numbers, count)
+        assert stretches.rows_of(shuffle.index.db, wanted, "asset, id") == [
+            shuffle.index.db.execute("SELECT asset, id FROM assets WHERE asset=?", (number,)).fetchone()
+            for number in wanted
+        ]
+    with pytest.raises(LookupError, match="does not have all"):
+        stretches.rows_of(shuffle.index.db, [*numbers[:3], max(numbers) + 1], "id")
+
+
+def test_a_block_that_is_not_what_was_counted_is_noticed(shuffle: Shuffle) -> None:
+    shuffle.change(150)
+    shuffle.index.finish_crawl()
+    shuffle.check(FRAME, "frame_id", False, None)
+    shuffle.prepare()
+    shuffle.check(FRAME, "frame_id", False, None)
+    (rank,) = shuffle.queries._ranks._ranks.values()
+    whole = rank.page(shuffle.index.db, None, 0, 20)
+    assert len(whole) > 8
+    rank._held[1] = None
+    assert rank.page(shuffle.index.db, None, 0, 20) == whole, "what has moved is read again"
+    rank._held[1] = None
+    rank._counts[1] = np.roll(rank._counts[1], 1)
+    assert rank.page(shuffle.index.db, None, 0, 20) == whole[:4]
