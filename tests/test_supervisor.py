@@ -17,7 +17,7 @@ from running import alive
 
 from scanner.board import Board
 from scanner.config import Config, load_config
-from web import supervisor
+from web import keeping, supervisor
 from web.health import Health
 from web.supervisor import Child, Supervisor, child_environment
 
@@ -209,6 +209,37 @@ def test_one_that_cannot_be_started_is_tried_again(
 
     asyncio.run(run())
     assert "could not be started (No such file or directory)" in caplog.text
+
+
+def test_an_error_beside_it_keeps_no_child_from_being_started(
+    tmp_path: Path, board: Board, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one about its end nor one about its beats leaves a scanner without a supervisor."""
+    monkeypatch.setattr(keeping, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "HUNG_SECONDS", 1.0)
+    read, failures = board.read, [ValueError("no beat")]
+
+    def failing() -> object:
+        if failures:
+            raise failures.pop()
+        return read()
+
+    def refuse() -> None:
+        raise ValueError("no end")
+
+    monkeypatch.setattr(board, "read", failing)
+    monkeypatch.setattr(board, "note_end", refuse)
+
+    async def check(watched: Supervisor) -> None:
+        await until(lambda: len(started(tmp_path)) >= 2, "a second has begun, and the first was silent")
+
+    supervise(tmp_path, board, "silent", check)
+    told = [record.getMessage() for record in caplog.records if record.name == "web.keeping"]
+    assert sorted(set(told)) == [
+        "running the scanner failed and is begun anew from now on: ValueError: no end",
+        "watching the scanner failed and is begun anew from now on: ValueError: no beat",
+    ]
 
 
 def test_one_that_is_silent_is_killed_and_another_is_started(

@@ -224,10 +224,10 @@ class _BoundedServer(HTTPServer):
             self._watching.cancel()
 
     def _close_stalled(self) -> None:
+        self.watch()
         latest = time.monotonic() - self._limits.stall
         for stream in [stream for stream in self.streams if stream.writing() and stream.progress < latest]:
             stream.close()
-        self.watch()
 
     def _close_idlest(self) -> None:
         """Close the one that has waited longest for a request, or else has been answered longest."""

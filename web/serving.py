@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from importlib.metadata import version
 from operator import methodcaller
 from pathlib import Path
@@ -26,6 +27,7 @@ from scanner.queries import Queries
 from web.app import make_app
 from web.context import Context, Lookup
 from web.health import Health
+from web.keeping import keep
 from web.lookup import ScannerLookup, no_lookup
 from web.metrics import Metrics
 from web.progress import Progress
@@ -110,9 +112,9 @@ async def serving(
     )
     server.add_sockets(sockets)
     beside = [
-        asyncio.ensure_future(_follow(queries, board)),
-        asyncio.ensure_future(_prepare(queries, divider)),
-        asyncio.ensure_future(metrics.requests.keep_flushing()),
+        keep("following the index", partial(_follow, queries, board)),
+        keep("dividing lists", partial(_prepare, queries, divider)),
+        keep("telling others of requests", metrics.requests.keep_flushing),
     ]
     try:
         yield
@@ -175,13 +177,10 @@ async def _prepare(queries: Queries, divider: Searches) -> None:
     """Let a thread do what makes later answers faster, so that no request has to wait for it."""
     while True:
         await asyncio.sleep(PREPARE_SECONDS)
-        try:
-            while (wanted := queries.wanted) is not None:
-                path = queries.path
-                made = await divider.ask(path, methodcaller("divided", wanted))
-                queries.adopt(path, *made)
-        except apsw.Error as error:
-            LOG.warning("cannot read the index: %s", error)
+        while (wanted := queries.wanted) is not None:
+            path = queries.path
+            made = await divider.ask(path, methodcaller("divided", wanted))
+            queries.adopt(path, *made)
 
 
 @contextlib.contextmanager

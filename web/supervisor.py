@@ -15,6 +15,7 @@ from pathlib import Path
 
 from scanner.board import Board
 from scanner.config import Config
+from web.keeping import keep
 
 LOG = logging.getLogger(__name__)
 SILENT_SECONDS = 2.0
@@ -80,7 +81,7 @@ class Child:
 
     def start(self) -> None:
         """Start it, and go on doing so until :meth:`stop`."""
-        self._task = asyncio.ensure_future(self._keep())
+        self._task = keep(f"running {self.name}", self._keep)
 
     def kill(self) -> None:
         """End the process that runs now at once; another is started."""
@@ -147,7 +148,7 @@ class Supervisor:
     def start(self) -> None:
         """Start the scanner and watch it."""
         self.scanner.start()
-        self._watch = asyncio.ensure_future(self._watch_heartbeat())
+        self._watch = keep("watching the scanner", self._watch_heartbeat)
 
     async def stop(self) -> None:
         """Stop both."""
