@@ -258,6 +258,28 @@ def test_nothing_is_said_to_agree_that_was_not_looked_at(browser: Any, tmp_path:
             look.hold(allowed="status of 503")
 
 
+def test_nothing_is_said_to_agree_while_something_is_still_looked_at(look: Look, site: Site) -> None:
+    page, health = site.json("/overview?limit=12"), site.json("/healthz")
+    page["verification"].update(findings={}, total=0)
+    health.update(status="ok", problems=[], pending={"paths": 0, "validations": 0})
+    pending = health["pending"]
+    look.page.route(re.compile(r"/overview\?"), lambda route: route.fulfill(json=page))
+    look.page.route(re.compile("/healthz$"), lambda route: route.fulfill(json=health))
+    look.open("", "Overview")
+    findings = look.page.get_by_role("region", name=re.compile("Findings"))
+    about = look.page.get_by_role("region", name="State of the sidecar")
+    findings.get_by_text("Claims, files and contents agree.").wait_for()
+    about.get_by_text("The index holds everything that is on disk and in the database.").wait_for()
+    pending["validations"] = 2
+    about.get_by_text("Just now 2 contents are checked, or checked once more.").wait_for()
+    assert "None so far." in findings.inner_text()
+    assert "agree" not in findings.inner_text()
+    pending.update(paths=3, validations=0)
+    about.get_by_text("The index holds all but what has just changed.").wait_for()
+    assert "None so far." in findings.inner_text()
+    look.hold()
+
+
 def test_findings_that_are_withheld_are_not_agreement(look: Look, site: Site) -> None:
     page = site.json("/overview?limit=12")
     page["verification"].update(findings={}, total=0, withheld=25)

@@ -139,9 +139,12 @@ def test_an_endpoint_can_be_tried(page: Any) -> None:
 
 
 def test_the_page_fits_every_screen(page: Any) -> None:
+    for details in page.locator("details").all()[:12]:
+        details.evaluate("(each) => { each.open = true; }")
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(CUT_OFF) == [], width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -150,6 +153,11 @@ def test_the_page_is_legible(page: Any, scheme: str) -> None:
     for selector in ("main p", "section h2 b", "td small", ".answers b.good", ".answers b.bad", "summary"):
         assert page.evaluate(CONTRAST, selector) >= 4.5, selector
 
+
+CUT_OFF = """[...document.querySelectorAll('.wide')]
+  .filter((each) => each.checkVisibility({ contentVisibilityAuto: true }))
+  .filter((each) => each.scrollWidth > each.clientWidth)
+  .map((each) => each.textContent)"""
 
 CONTRAST = """selector => {
   const rgb = text => text.match(/[0-9.]+/g).map(Number);

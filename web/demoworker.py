@@ -103,7 +103,8 @@ class Worker:
 
     def _move_a_job(self) -> str:
         job_id = self._chance.choice(tuple(self.world.phases))
-        phase = _PHASES[(_PHASES.index(self.world.phases[job_id]) + 1) % len(_PHASES)]
+        after = _PHASES.index(self.world.phases[job_id]) + 1
+        phase = _PHASES[after] if after < len(_PHASES) else _PHASES[1]  # what is there has been collected
         self.world.set_phase(job_id, phase)
         return f"moved {job_id} to {phase}"
 

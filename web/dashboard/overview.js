@@ -63,7 +63,7 @@ function problem(line) {
 function pendingWords({ paths, validations }) {
   const parts = [
     paths > 0 ? `${counted(paths, "path is", "paths are")} looked at again` : null,
-    validations > 0 ? `${counted(validations, "file waits", "files wait")} for a content check` : null,
+    validations > 0 ? `${counted(validations, "content is", "contents are")} checked, or checked once more` : null,
   ];
   return `Just now ${parts.filter(Boolean).join(", and ")}.`;
 }

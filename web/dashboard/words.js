@@ -88,12 +88,15 @@ export function statusWords(health) {
   if (health.problems.length > 0) {
     return ["warn", "Running, but perhaps not as it is meant to", ""];
   }
-  return ["good", "Up to date", "The index holds everything that is on disk and in the database."];
+  const waits = health.pending.paths > 0;
+  const all = waits ? "all but what has just changed" : "everything that is on disk and in the database";
+  return ["good", "Up to date", `The index holds ${all}.`];
 }
 
 /** Where there is no finding: `[severity, sentence]`, which promises no more than was looked at. */
 export function agreement(health, { withheld = 0, pending = {}, unchecked = {} } = {}) {
-  const open = [...Object.values(pending), ...Object.values(unchecked)].some((number) => number > 0);
+  const waiting = [...Object.values(pending), ...Object.values(unchecked), ...Object.values(health?.pending ?? {})];
+  const open = waiting.some((number) => number > 0);
   if (withheld > 0) {
     return ["warn", "None but those that are withheld."];
   }

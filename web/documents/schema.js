@@ -31,7 +31,8 @@ export function typeText(root, schema) {
 export function limits(root, schema) {
   const { part } = resolve(root, schema);
   const found = [];
-  const { minimum, maximum } = part;
+  const { minimum } = part;
+  const maximum = part.maximum > Number.MAX_SAFE_INTEGER ? undefined : part.maximum; // read inexactly, and no matter
   if (minimum !== undefined && maximum !== undefined) found.push(`${minimum} to ${maximum}`);
   else if (minimum !== undefined) found.push(`at least ${minimum}`);
   else if (maximum !== undefined) found.push(`at most ${maximum}`);
