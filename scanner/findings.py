@@ -300,6 +300,13 @@ class FindingTable:
         )
         self._count(type, old, -1)
 
+    def postpone(self, type: AssetType, old: Stored, until_us: int) -> None:
+        """Leave a finding that waits alone until then, in microseconds."""
+        self._db.execute(
+            "UPDATE findings SET due=? WHERE type=? AND id=? AND feature=? AND kind=?",
+            (until_us, type, old.id, old.feature, old.kind),
+        )
+
     def set_state(self, type: AssetType, old: Stored, state: Status) -> None:
         """Publish a finding, or withhold it."""
         if old.state == state:

@@ -103,6 +103,10 @@ class Layout:
                 return self._image_names(rule, template, groups)
         return None
 
+    def image_rules(self, type: AssetType) -> Sequence[tuple[Rule, Template | None]]:
+        """The image patterns of a type, each with how its names give the id, None where they do not."""
+        return self._images[type]
+
     def _image_names(self, rule: Rule, template: Template | None, groups: dict[str, str]) -> ImageNames:
         asset_id = template.fill(groups) if template else None
         groups.pop(EXT, None)

@@ -13,9 +13,10 @@ from scanner.exceptions import IndexFull
 from scanner.findings import FRAMES, STORED, Status, Stored
 from scanner.floods import Floods
 from scanner.framegaps import FrameGaps
-from scanner.pattern import is_exact
 from scanner.poller import PollerStatus
 from scanner.records import AssetType, Feature, Kind
+from scanner.secondlook import SecondLook
+from scanner.unseen import Unseen
 from scanner.worker import Worker
 
 BY_CLAIM = frozenset({Kind.MISSING, Kind.MISPLACED, Kind.UNRECORDED, Kind.OUTSIDE})
@@ -59,6 +60,8 @@ class Verifier:
         self.backlog = Backlog(worker.index)
         self.floods = Floods(worker.index, config.data.root, self.backlog)
         self.gaps = FrameGaps(worker.index, self.backlog)
+        self.look = SecondLook(worker.index)
+        self.unseen = Unseen(worker, self.look)
         self._at = 0.0
         self._synced: tuple[int, int] = (0, 0)  # the ends of the last poll and of the one before
         self._passed_ns: int | None = None
@@ -118,6 +121,7 @@ class Verifier:
             return False
         started = time.monotonic()
         self._worker.check_roots()  # rows that came a moment ago may say that one should be there
+        self.unseen.look()
         again_us = now_us + self._pause_us()
         common, ready = [], []
         with self._index.transaction():
@@ -129,10 +133,11 @@ class Verifier:
                 else:
                     ready.append(item)
             self._look_again(ready)
+        self.unseen.look()  # it may be the second look that met what cannot be read
         held = self._worker.looker.settling.paths()
         with self._index.transaction():
             for item in ready:
-                if held and held & set(self._paths(item)):
+                if (held and held & set(self._paths(item))) or self._is_suspended(item):
                     self._postpone(item, now_us + AGAIN_US)
                 else:
                     self._publish(item)
@@ -149,6 +154,9 @@ class Verifier:
             candidate = item.finding.path if item.finding.feature != FRAMES else None
             self._index.assets.mark((item.type, item.finding.id), candidate)
         self._worker.looker.look_again({path for item in ready for path in self._paths(item)})
+
+    def _paths(self, item: _Due) -> list[str]:
+        return self.look.paths(item.type, item.finding)
 
     def _pause_us(self) -> int:
         """How long to leave alone what cannot be told now: longer where there is very much of it."""
@@ -170,11 +178,7 @@ class Verifier:
         return [_Due(AssetType(type), since, Stored(*rest)) for type, since, *rest in rows.fetchall()]
 
     def _postpone(self, item: _Due, until_us: int) -> None:
-        finding = item.finding
-        self._db.execute(
-            "UPDATE findings SET due=? WHERE type=? AND id=? AND feature=? AND kind=?",
-            (until_us, item.type, finding.id, finding.feature, finding.kind),
-        )
+        self._index.findings.postpone(item.type, item.finding, until_us)
 
     def _publish(self, item: _Due) -> None:
         """Publish or withhold the finding if it is still the one that was seen."""
@@ -190,45 +194,13 @@ class Verifier:
             withheld = self.floods.holds(item.type, now)
             self._index.findings.set_state(item.type, now, Status.WITHHELD if withheld else Status.PUBLISHED)
 
-    # --- looking again -------------------------------------------------------------------------------
-
-    def _paths(self, item: _Due) -> list[str]:
-        """Every path at which the disk can mend or confirm the finding."""
-        finding = item.finding
-        if finding.feature == FRAMES:
-            return []
-        paths = [] if finding.path is None else [finding.path]
-        claimed = self._claimed(finding)
-        if claimed is not None:
-            paths.append(claimed)
-        row = self._db.execute(
-            "SELECT image FROM assets WHERE type=? AND id=?", (item.type, finding.id)
-        ).fetchone()
-        image = None if row is None else row[0]
-        if image is not None:
-            paths.append(image)
-            paths.extend(self._wanted(item, image))
-        return paths
-
-    def _wanted(self, item: _Due, image: str) -> list[str]:
-        """Where patterns look for the artifact, as far as they name one file."""
-        if item.finding.feature == Feature.IMAGE:
-            return []
-        feature = Feature(item.finding.feature)
-        keys = self._index.layout.keys_by_image(item.type, feature, item.finding.id, image)
-        return [key for key in keys if is_exact(key)]
-
-    def _claimed(self, finding: Stored) -> str | None:
-        return None if finding.claimed is None else self._index.assets.resolve_claim(finding.claimed)
-
     # --- what stands in the way ----------------------------------------------------------------------
 
     def _is_suspended(self, item: _Due) -> bool:
         finding = item.finding
         if self._rests_on_claims(finding) and not self._row_looked_at_again(item.since):
             return True
-        paths = [path for path in (finding.path, self._claimed(finding)) if path is not None]
-        return any(self._cannot_be_seen(path) for path in paths)
+        return self.unseen.may_refute(item.type, finding)
 
     def _rests_on_claims(self, finding: Stored) -> bool:
         return finding.kind in BY_CLAIM or (finding.kind == Kind.SUSPECT and finding.claimed is not None)
@@ -236,16 +208,6 @@ class Verifier:
     def _row_looked_at_again(self, since: int) -> bool:
         status = self._database()
         return status is None or (status.reachable and self._synced[1] >= since and self._worker.rows.empty())
-
-    def _cannot_be_seen(self, path: str) -> bool:
-        root = self._worker.roots.of(path)
-        if root is not None and not root.available:
-            return True
-        unreadable = self._worker.unreadable
-        if not unreadable:
-            return False
-        parts = path.split("/")
-        return any("/".join(parts[:count]) in unreadable for count in range(len(parts) + 1))
 
     # --- what goes on --------------------------------------------------------------------------------
 

@@ -503,6 +503,33 @@ def test_what_was_mended_unseen_is_found_by_the_second_look(site: Site) -> None:
         assert published(queries) == []
 
 
+@pytest.mark.parametrize("row", [True, False])
+def test_an_image_that_came_unseen_is_found_before_its_artifact_is_called_an_orphan(
+    site: Site, row: bool
+) -> None:
+    """By what the row says of it, and where the pattern looks for an image of that id."""
+    orphan = ("p_img_0", "segment", "orphan")
+    if row:
+        claims = {"local_path": "products/p/elsewhere.png", "seg_mask_path": "products/p/0/seg.png"}
+        site.product_image("0", **{column: str(site.root / path) for column, path in claims.items()})
+        (site.root / "products/p/0.png").unlink()
+    with site.looked() as (inspection, queries):
+        inspection.verifier._at_once = False
+        inspection.worker.looker.settling = Settling(0.0)
+        inspection.index.findings._grace_us = 3_600_000_000
+        for came in (False, True):
+            site.mask("products/p/0/seg.png")
+            inspection.worker.dirty.mark("products/p", "0")
+            drive(inspection, lambda: inspection.verifier.waiting == 1 and not inspection.worker.pending)
+            if came:
+                site.image("products/p/elsewhere.png" if row else "products/p/0.png")
+            hurry(inspection, lambda: inspection.verifier.waiting == 0)
+            assert (orphan in kinds(published(queries))) is not came
+            shutil.rmtree(site.root / "products/p/0")
+            inspection.worker.dirty.mark("products/p", "0")
+            drive(inspection, lambda: not inspection.worker.pending)
+
+
 def test_findings_below_a_root_that_is_gone_stay_as_they_were(site: Site) -> None:
     site.product_image("0", seg_mask_path=str(site.root / "products/p/0/seg.png"))
     with site.looked() as (inspection, queries):
