@@ -452,6 +452,15 @@ def test_an_asset_shows_its_files_beside_the_claims(look: Look, site: Site) -> N
     look.hold()
 
 
+def test_an_empty_file_is_called_so_beside_its_claim(look: Look, site: Site) -> None:
+    asset_id, feature = site.broken("an embedding is empty")
+    type = "video_frame" if site.world.assets[asset_id].is_frame else "product_image"
+    look.open(f"#/assets/{type}/{asset_id}", asset_id)
+    row = look.page.get_by_role("table").locator(f"[data-key={feature}]").inner_text()
+    assert row.count("an empty file") == 2
+    look.hold()
+
+
 def test_a_mask_that_cannot_be_drawn_and_points_outside_are_said_so(look: Look, site: Site) -> None:
     for way, words in (
         ("a mask is cut off", "The mask cannot be drawn"),
@@ -589,7 +598,7 @@ def test_old_figures_are_shown_as_old_while_the_sidecar_does_not_answer(browser:
         assert alert.inner_text() == ""
         site.sidecar.end()
         try:
-            alert.get_by_text("does not answer").wait_for()
+            alert.get_by_text("has not answered").wait_for()
             assert "they are old" in alert.inner_text()
             assert alert.get_by_role("button", name="Ask now").is_visible()
             assert look.page.locator(".job").count() == 2

@@ -121,7 +121,7 @@ function alerts() {
       h(
         "p",
         null,
-        h("b", null, `The sidecar does not answer since ${clock(since)}.`),
+        h("b", null, `The sidecar has not answered since ${clock(since)}.`),
         old,
         " It is asked again by itself.",
       ),

@@ -55,13 +55,17 @@ function fileRow(asset, file) {
 
 function onDisk(asset, file) {
   if (file.path === null) {
-    return h("span", { class: "muted" }, "no file");
+    return h("span", { class: "muted" }, isEmpty(asset, file) ? "an empty file" : "no file");
   }
   const path = asset.listed && filesServed
     ? h("a", { href: fileAddress("files", file.path), class: "path" }, file.path)
     : h("span", { class: "path" }, file.path);
   return [path, h("span", { class: "muted" }, `${bytes(file.size)} · ${stamp(file.modified_at)}`)];
 }
+
+/** A file of size 0 is not there, but it is found. */
+const isEmpty = (asset, { feature }) =>
+  asset.findings.some((finding) => finding.kind === "empty" && finding.feature === feature);
 
 function claimed(asset, file) {
   if (file.feature === "embedding" && asset.embedding_in_db) {
@@ -80,7 +84,7 @@ function claimed(asset, file) {
     file.claimed_path === null
       ? " outside the data root"
       : file.path === null
-        ? " a file that is not there"
+        ? isEmpty(asset, file) ? " an empty file" : " a file that is not there"
         : " another file";
   return [
     h("span", { class: "agrees" }, sign("bad"), words),
