@@ -13,7 +13,9 @@ from scanner.querysql import MERGED, Filter
 from scanner.records import AssetType, Feature, FindingItem, FindingRequest, Kind, Page, Verification
 
 _PUBLISHED = 1
-_PORTION = 500
+PORTION = 1000
+"""How many findings are read at once of all of them."""
+_ONE_ASSET = 500
 # A job is one that has a row: an owner may name another, which nobody could ask for.
 _LOWEST_JOB = "SELECT min(job) FROM job_scopes js JOIN jobs USING(job) WHERE js.scope="
 _TEXTS = "f.type, f.id, f.feature, f.kind, f.path, f.claimed, f.detail, f.since, f.seen"
@@ -25,6 +27,8 @@ _TIES = ("id", "type", "feature", "kind")
 
 Key = tuple[int, str, int, str]
 """A finding: type, id, feature and kind as the index has them."""
+Place = tuple[Any, ...]
+"""The place of a finding in an order: what it is sorted by."""
 
 
 class _Term(NamedTuple):
@@ -96,26 +100,31 @@ class FindingReader:
         self._totals.clear()
         self._lowest.clear()
 
+    def portion(self, wanted: FindingRequest, place: Place | None) -> tuple[list[FindingItem], Place | None]:
+        """The findings that follow on a place in the order, whatever the page's limit, and the place of the last.
+
+        No place is before the first, and behind the last. A place holds for any state of the index.
+        """
+        filters, terms = self._filters(wanted), _order(wanted.page)
+        if place is not None:
+            filters.add(*_behind(terms, place))
+        rows = self._rows(filters, terms, PORTION, 0)
+        return list(map(_item, rows)), rows[-1][10:] if len(rows) == PORTION else None
+
     def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
         """All findings, whatever the page's limit; read in portions, so that nothing is held meanwhile."""
-        terms = _order(wanted.page)
-        last: tuple[Any, ...] | None = None
-        while True:
-            filters = self._filters(wanted)
-            if last is not None:
-                filters.add(*_behind(terms, last))
-            rows = self._rows(filters, terms, _PORTION, 0)
-            yield from map(_item, rows)
-            if len(rows) < _PORTION:
-                return
-            last = rows[-1][10:]
+        found, place = self.portion(wanted, None)
+        yield from found
+        while place is not None:
+            found, place = self.portion(wanted, place)
+            yield from found
 
     def of_asset(self, type: AssetType, id: str) -> list[FindingItem]:
         """The findings of one asset."""
         filters = Filter()
         filters.add("f.type=?", int(type))
         filters.add("f.id=?", id)
-        page = Page(_PORTION, 0, "asset_id", False)
+        page = Page(_ONE_ASSET, 0, "asset_id", False)
         return [_item(row) for row in self._rows(filters, _order(page), page.limit, 0)]
 
     # --- parts -----------------------------------------------------------------------------------
@@ -285,7 +294,10 @@ def _behind(terms: Sequence[_Term], last: Sequence[Any]) -> tuple[Any, ...]:
         beyond = f"(f.{term.sql}) {'<' if term.descending else '>'} ?"
         alternatives.append(" AND ".join([*same, beyond]))
         values += [*last[:place], last[place]]
-    return " OR ".join(f"({alternative})" for alternative in alternatives), *values
+    behind = " OR ".join(f"({alternative})" for alternative in alternatives)
+    # Says nothing new, but lets an index begin there instead of with the first of all.
+    begin = f"(f.{terms[0].sql}) {'<' if terms[0].descending else '>'}= ?"
+    return f"{begin} AND ({behind})", last[0], *values
 
 
 def _item(row: Sequence[Any]) -> FindingItem:

@@ -33,7 +33,7 @@ from scanner.assetqueries import (
 from scanner.assetrecord import AssetReader
 from scanner.config import Config
 from scanner.filequeries import FileReader, KnownFile
-from scanner.findingqueries import FindingReader
+from scanner.findingqueries import FindingReader, Place
 from scanner.jobqueries import JobReader
 from scanner.layout import Layout
 from scanner.owners import search_key
@@ -271,6 +271,12 @@ class Queries:
             if wanted.job_id is not None and not self._exists(wanted.job_id):
                 return None
             return self._findings.findings(wanted)
+
+    def findings_behind(
+        self, wanted: FindingRequest, place: Place | None
+    ) -> tuple[list[FindingItem], Place | None]:
+        """Some of all findings; see :meth:`FindingReader.portion`."""
+        return self._findings.portion(wanted, place)
 
     def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
         """All findings in the order that the page names, whatever its limit and offset."""

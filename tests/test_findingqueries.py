@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from scanner import findingqueries
 from scanner.config import Config
 from scanner.findingqueries import is_natural
 from scanner.index import Index
@@ -55,11 +56,15 @@ def _insert(index: Index, rng: random.Random, scope: int) -> None:
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("job", ["j", None])
 def test_pages_are_those_of_a_sort_of_all(
-    queries: Queries, sort: str, descending: bool, job: str | None
+    queries: Queries, sort: str, descending: bool, job: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And so are all of them, however few are read at once."""
+    monkeypatch.setattr(findingqueries, "PORTION", 3)
     asked = FindingRequest(Page(7, 0, sort, descending), job)
     everything = _sorted(list(queries.all_findings(asked)), sort, descending)
     assert len(everything) > 40
+    monkeypatch.setattr(findingqueries, "PORTION", 1000)
+    assert everything == list(queries.all_findings(asked))
     found: list[FindingItem] = []
     for offset in range(0, len(everything) + 7, 7):
         page = queries.findings(FindingRequest(Page(7, offset, sort, descending), job))

@@ -85,6 +85,18 @@ def test_others_are_answered_while_a_search_goes_on(web: Web, held: HeldQueries,
     assert len(held.calls) == before + 1
 
 
+def test_others_are_answered_while_a_portion_of_a_stream_is_read(web: Web, held: HeldQueries) -> None:
+    with ThreadPoolExecutor(1) as client:
+        answer = client.submit(web.get, "/verification/findings?format=ndjson&sort_by=path")
+        assert held.asked.acquire(timeout=30)
+        for other in OTHERS:
+            assert web.get(other).status == 200
+        assert not answer.done()
+        held.held.set()
+        lines = answer.result(30).body.splitlines()
+    assert (len(lines), held.path) == (len(held.finding_list), web.queries.path)
+
+
 @pytest.mark.parametrize("ready", [False, True])
 def test_a_job_that_is_not_known_is_looked_up(web: Web, held: HeldQueries, ready: bool) -> None:
     held.held.set()

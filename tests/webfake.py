@@ -233,9 +233,13 @@ class FakeQueries:
         page = wanted.page
         return self.finding_list[page.offset : page.offset + page.limit], len(self.finding_list)
 
-    def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
-        self._called("all_findings", wanted)
-        yield from self.finding_list
+    def findings_behind(
+        self, wanted: FindingRequest, place: tuple[Any, ...] | None
+    ) -> tuple[list[FindingItem], tuple[Any, ...] | None]:
+        self._called("findings_behind", wanted)
+        begin = place[0] if place else 0
+        end = begin + 400
+        return self.finding_list[begin:end], (end,) if end < len(self.finding_list) else None
 
     def gallery(
         self, job_id: str, type: AssetType, owner_id: Any, has: Any, q: Any, kinds: Any, page: Any

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
 
-from scanner.findingqueries import is_natural
+from scanner.findingqueries import Place, is_natural
 from scanner.queries import Queries
 from scanner.records import FindingItem, FindingRequest
 from web import params, wire
@@ -87,24 +86,27 @@ class Findings(PayloadEndpoint):
             write_batch = csv_batch if query.format == "csv" else ndjson_batch
             if query.format == "csv":
                 await exchange.write(csv_lines([COLUMNS]))
-            await self._send_all(exchange, self._all(args, query), write_batch)
+            await self._send_all(exchange, request_of(args, query), write_batch)
         exchange.close(200)
 
     async def _send_all(
-        self,
-        exchange: Exchange,
-        found: Iterator[FindingItem],
-        write_batch: Callable[[list[wire.Finding]], bytes],
+        self, exchange: Exchange, wanted: FindingRequest, write_batch: Callable[[list[wire.Finding]], bytes]
     ) -> None:
-        try:
-            while batch := [self.payloads.finding(item) for item in islice(found, BATCH)]:
+        found, place = await self._portion(wanted, None)
+        while found:
+            for start in range(0, len(found), BATCH):
+                batch = [self.payloads.finding(item) for item in found[start : start + BATCH]]
                 await exchange.write(write_batch(batch))
-        finally:
-            if isinstance(found, Generator):
-                found.close()  # a read of the index must not outlive the client that it was for
+            found, place = ([], None) if place is None else await self._portion(wanted, place)
 
-    def _all(self, args: Sequence[str], query: Query) -> Iterator[FindingItem]:
-        return self.context.queries.all_findings(request_of(args, query))
+    async def _portion(
+        self, wanted: FindingRequest, place: Place | None
+    ) -> tuple[list[FindingItem], Place | None]:
+        """Read by another thread: without an index in that order, everything is sorted for each portion."""
+        queries, searches = self.context.queries, self.context.searches
+        if searches is None:
+            return queries.findings_behind(wanted, place)
+        return await searches.ask(queries.path, lambda others: others.findings_behind(wanted, place))
 
     def _stream_headers(self, exchange: Exchange, job_id: str | None, form: str) -> list[tuple[str, str]]:
         return [
