@@ -101,7 +101,7 @@ class FindingReader:
         self._lowest.clear()
 
     def portion(self, wanted: FindingRequest, place: Place | None) -> tuple[list[FindingItem], Place | None]:
-        """The findings that follow on a place in the order, whatever the page's limit, and the place of the last.
+        """The findings that follow on a place in the order, and the place of the last, whatever the limit.
 
         No place is before the first, and behind the last. A place holds for any state of the index.
         """
