@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import starmap
 from typing import Any, Generic, TypeVar, cast
 
+from scanner.division import Division
 from scanner.owners import search_key
 from scanner.querysql import (
     ALL,
@@ -25,7 +26,7 @@ from scanner.querysql import (
     order_of,
     reversed_order,
 )
-from scanner.ranks import Division, Ranks
+from scanner.ranks import Ranks
 from scanner.records import ARTIFACTS, AssetItem, AssetType, Feature, GalleryItem, Kind, Page, PictureItem
 from scanner.resolve import CORRUPT_SHIFT, HAS
 from scanner.stretches import Stretch, rows_of

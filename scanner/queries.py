@@ -32,13 +32,14 @@ from scanner.assetqueries import (
 )
 from scanner.assetrecord import AssetReader
 from scanner.config import Config
+from scanner.division import Division, Rank
 from scanner.filequeries import FileReader, KnownFile
 from scanner.findingqueries import FindingReader, Place
 from scanner.jobqueries import JobReader
 from scanner.layout import Layout
 from scanner.owners import search_key
 from scanner.querysql import Order, Source, order_of, prepare
-from scanner.ranks import Division, Rank, Ranks
+from scanner.ranks import Ranks
 from scanner.records import (
     AssetItem,
     AssetRecord,

@@ -18,7 +18,7 @@ from shuffle import Shuffle
 from waiting import until
 from webfake import Answer, Web, serving
 
-from scanner import assetqueries, ranks
+from scanner import assetqueries, division
 from scanner.queries import Queries
 
 LISTS = (
@@ -100,7 +100,7 @@ class Tab:
 
 @pytest.fixture
 def shuffle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shuffle]:
-    monkeypatch.setattr(ranks, "BLOCK", 4)
+    monkeypatch.setattr(division, "BLOCK", 4)
     monkeypatch.setattr(assetqueries, "_LONG", 1)
     monkeypatch.setattr(assetqueries, "_NEAR", 1)
     monkeypatch.setattr(assetqueries, "_FAR", 2)

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from shuffle import FRAME, HAS, IMAGE, Shuffle
 
-from scanner import assetqueries, ranks, schema, stretches
+from scanner import assetqueries, division, ranks, schema, stretches
 from scanner.queries import Queries
 from scanner.querysql import order_of
 from scanner.records import Page, VideoRow
@@ -23,8 +23,8 @@ from scanner.rows import BeginFull, FullPass, Table
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranks of few assets, with small blocks."""
-    monkeypatch.setattr(ranks, "BLOCK", 4)
-    monkeypatch.setattr(ranks, "RUN", 3)
+    monkeypatch.setattr(division, "BLOCK", 4)
+    monkeypatch.setattr(division, "RUN", 3)
     monkeypatch.setattr(assetqueries, "_LONG", 1)
     monkeypatch.setattr(assetqueries, "_NEAR", -1)
     monkeypatch.setattr(assetqueries, "_FAR", -1)
@@ -67,10 +67,10 @@ def test_pages_stay_right_while_files_come_and_go(shuffle: Shuffle) -> None:
         used += len(shuffle.queries._ranks)
     assert used > 40, "pages were found by ranks"
     largest = max(rank._counts.sum(axis=1).max() for rank in shuffle.queries._ranks._ranks.values())
-    assert largest <= 2 * ranks.BLOCK + 1
+    assert largest <= 2 * division.BLOCK + 1
 
 
-def _divided(shuffle: Shuffle, number: int) -> list[tuple[ranks.Rank, int]]:
+def _divided(shuffle: Shuffle, number: int) -> list[tuple[division.Rank, int]]:
     """Some of what is wanted, divided by another reader, and then the index changes."""
     wanted = list(shuffle.queries._ranks._wanted.values())[:number]
     with closing(Queries(shuffle.path, shuffle.config)) as other:
@@ -115,37 +115,29 @@ def test_a_rank_of_another_index_is_not_used(shuffle: Shuffle) -> None:
     assert shuffle.queries.wanted == rank.division
 
 
-def test_a_rank_that_was_long_in_the_making_is_made_anew(
-    shuffle: Shuffle, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sort", ["updated_at", "frame_id"])
+@pytest.mark.parametrize("late", [False, True], ids=["in use", "long in the making"])
+def test_a_rank_that_fell_behind_the_log_is_made_anew(
+    shuffle: Shuffle, monkeypatch: pytest.MonkeyPatch, late: bool, sort: str
 ) -> None:
     """The log may not have all that has happened meanwhile."""
     monkeypatch.setattr(ranks, "MOST_MOVES", 10)
     shuffle.change(100)
     shuffle.index.finish_crawl()
-    shuffle.check(FRAME, "updated_at", True, None)
-    ((rank, seq),) = _divided(shuffle, 1)
+    shuffle.check(FRAME, sort, True, None)
+    made = _divided(shuffle, 1)
+    if not late:
+        shuffle.prepare()
+        shuffle.check(FRAME, sort, True, None)
+        assert len(shuffle.queries._ranks) == 1
     shuffle.change(60)
-    shuffle.queries.adopt(shuffle.path, rank, seq)
-    shuffle.check(FRAME, "updated_at", True, None)
+    for rank, seq in made if late else ():
+        shuffle.queries.adopt(shuffle.path, rank, seq)
+    shuffle.check(FRAME, sort, True, None)
     assert len(shuffle.queries._ranks) == 0
     shuffle.prepare()
-    shuffle.check(FRAME, "updated_at", True, None)
+    shuffle.check(FRAME, sort, True, None)
     assert len(shuffle.queries._ranks) == 1
-
-
-def test_a_reader_that_fell_behind_the_log_begins_anew(
-    shuffle: Shuffle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ranks, "MOST_MOVES", 10)
-    shuffle.change(100)
-    shuffle.index.finish_crawl()
-    shuffle.check(FRAME, "frame_id", False, None)
-    shuffle.prepare()
-    shuffle.change(60)
-    shuffle.check(FRAME, "frame_id", False, None)
-    assert len(shuffle.queries._ranks) == 0
-    shuffle.prepare()
-    shuffle.check(FRAME, "frame_id", False, None)
 
 
 def test_the_log_keeps_the_latest_moves_only(shuffle: Shuffle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,13 +195,13 @@ def test_times_are_read_as_they_were_written(times: list[float]) -> None:
         rows = [(f"i\x00\u00e9{n}", time) for n, time in enumerate(times)]
         db.executemany("INSERT INTO assets(id, ts) VALUES(?, ?)", rows)
         numbers = [str(n) for n in range(len(times), 0, -1)]
-        found = ranks._values_of(db, part, numbers)
+        found = division._values_of(db, part, numbers)
     assert found == [[time, id] for id, time in reversed(rows)]
 
 
 @pytest.mark.parametrize("largest", [1, 2**29 - 1, 2**29, 2**60])
 def test_numbers_of_any_size_are_held(largest: int) -> None:
-    held = ranks._packed([largest, 0], [7, 5])
+    held = division._packed([largest, 0], [7, 5])
     assert ((held >> 3).tolist(), (held & 7).tolist()) == ([largest, 0], [7, 5])
     assert held.itemsize == (4 if largest < 2**29 else 8)
 
