@@ -19,6 +19,7 @@ from scanner.claimpath import ClaimPaths, Form
 from scanner.naming import Digests, Naming, Numbers, hashes_of
 from scanner.records import AssetRow, AssetType, Feature
 from scanner.resolve import Claim
+from scanner.rows import AssetColumns
 
 Key = tuple[AssetType, str]
 """An asset: its type and its id."""
@@ -27,7 +28,7 @@ Namers = dict[str, list[tuple[AssetType, str, Feature]]]
 
 _COLUMNS = "type, id, owner, ts, image, segment, embedding, keypoints, embedded, time"
 _PATHS = slice(4, 8)  # of these columns
-_INSERTION = Insertion(f"claims({_COLUMNS})", "(?,?,?,?,?,?,?,?,?,?)")
+_INSERTION = Insertion(f"claims({_COLUMNS})", "(?,?,?,?,?,?,?,?,?,?)", together=200)
 _PORTION = 5000
 _NARROW = 20  # forms of claims that are tried one after the other
 _STALE = 1 << 16  # paths that no row names any more, which may be remembered all the same: 1 MB
@@ -143,20 +144,30 @@ class ClaimTable:
         """Insert or update rows; returns those that are new or different, each with what it was before."""
         if not rows:
             return []
-        seen = self._seen.get(type)
-        if seen is not None and seen.began_empty and self._insert_new(rows):
-            keys = hashes_of([row.asset_id for row in rows])
-            seen.hashes.append(keys)
-            self._digests[type].add(keys, hashes_of(rows))
+        if self.put_first(type, rows):
             return [(None, row) for row in rows]
-        latest = list({row.asset_id: row for row in rows}.values())
-        keys, digests = hashes_of([row.asset_id for row in latest]), hashes_of(latest)
+        latest = _latest(rows)
+        keys, digests = hashes_of(_ids_of(latest)), _digests_of(latest)
+        seen = self._seen.get(type)
         if seen is not None:
             seen.hashes.append(keys)
         unlike = ~self._digests[type].same(keys, digests)
+        if not unlike.any():
+            return []
         changed = self._compared(type, list(compress(latest, unlike.tolist())))
         self._digests[type].put(keys[unlike], digests[unlike])
         return changed
+
+    def put_first(self, type: AssetType, rows: Sequence[AssetRow]) -> bool:
+        """Insert rows of a full comparison that began over nothing; False, and nothing is changed, where it
+        did not, or one of them is there by now."""
+        seen = self._seen.get(type)
+        if seen is None or not seen.began_empty or not self._insert_new(rows):
+            return False
+        keys = hashes_of(_ids_of(rows))
+        seen.hashes.append(keys)
+        self._digests[type].add(keys, _digests_of(rows))
+        return True
 
     def begin(self) -> None:
         """A transaction begins: what the one before has done stands."""
@@ -241,10 +252,11 @@ class ClaimTable:
     def _insert(self, rows: Sequence[AssetRow]) -> None:
         if not rows:
             return
-        _INSERTION.run(self._db, rows)
+        columns = _columns_of(rows)
+        _INSERTION.run(self._db, zip(*columns, strict=True))
         self.any = True
         last = self._db.last_insert_rowid()
-        self._note_paths(range(last - len(rows) + 1, last + 1), rows)
+        self._note_paths(range(last - len(rows) + 1, last + 1), columns[_PATHS])
 
     def _update(self, changed: Sequence[tuple[tuple[Any, ...], AssetRow]]) -> None:
         self._db.executemany(
@@ -253,7 +265,9 @@ class ClaimTable:
             [(*new[2:], old[-1]) for old, new in changed],
         )
         moved = [(old[-1], new) for old, new in changed if old[_PATHS] != new.claimed]
-        self._note_paths([number for number, _ in moved], [row for _, row in moved])
+        if moved:
+            columns = _columns_of([row for _, row in moved])
+            self._note_paths([number for number, _ in moved], columns[_PATHS])
         self._note_stale(len(moved))
 
     def _remove(self, type: AssetType, ids: Sequence[str]) -> list[AssetRow]:
@@ -273,12 +287,13 @@ class ClaimTable:
         while rows := self._db.execute(
             f"SELECT {_COLUMNS}, row FROM claims WHERE row>? ORDER BY row LIMIT ?", (after, _PORTION)
         ).fetchall():
-            self._note_paths([row[-1] for row in rows], rows)
+            columns = list(zip(*rows, strict=True))
+            self._note_paths(columns[-1], columns[_PATHS])
             after = rows[-1][-1]
 
-    def _note_paths(self, numbers: Sequence[int], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Remember which paths rows name, and in which first folders they lie."""
-        for column in list(zip(*rows, strict=True))[_PATHS]:
+    def _note_paths(self, numbers: Sequence[int], columns: Sequence[Sequence[str | None]]) -> None:
+        """Remember which paths rows name, by columns, and in which first folders they lie."""
+        for column in columns:
             claimed = list(filter(None, column))
             owners = numbers if len(claimed) == len(numbers) else list(compress(numbers, column))
             form = self._paths.form_of(claimed, self._narrow)
@@ -357,6 +372,27 @@ def _unknown(known: Numbers, ids: Sequence[str]) -> Iterable[str]:
 def owner_of(row: AssetRow | None, told: str | None) -> str | None:
     """The product or video of an asset: what its row says, or else what is ``told`` by its image's path."""
     return told if row is None or row.owner_id is None else row.owner_id
+
+
+def _columns_of(rows: Sequence[AssetRow]) -> Sequence[Sequence[Any]]:
+    """The columns of rows, of which there is one at least."""
+    return rows.columns if isinstance(rows, AssetColumns) else list(zip(*rows, strict=True))
+
+
+def _ids_of(rows: Sequence[AssetRow]) -> Sequence[str]:
+    return rows.columns[1] if isinstance(rows, AssetColumns) else [row.asset_id for row in rows]
+
+
+def _digests_of(rows: Sequence[AssetRow]) -> Numbers:
+    known = rows.digests if isinstance(rows, AssetColumns) else None
+    return hashes_of(rows) if known is None else known
+
+
+def _latest(rows: Sequence[AssetRow]) -> Sequence[AssetRow]:
+    """The rows, of each id the last one only."""
+    if len(set(_ids_of(rows))) == len(rows):
+        return rows
+    return list({row.asset_id: row for row in rows}.values())
 
 
 def _record(type: AssetType, row: tuple[Any, ...]) -> AssetRow:

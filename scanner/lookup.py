@@ -78,7 +78,7 @@ class Lookup:
             return []
         statement = plan.select().where(_equals(plan, column, value)).limit(_ENOUGH)
         raw = [tuple(row) for row in conn.execute(statement)]
-        return plan.build(raw, _unreported)[0] if raw else []
+        return [*plan.build(raw, _unreported)[0]] if raw else []
 
 
 def _equals(plan: TablePlan, name: str, value: str) -> sa.ColumnElement[bool]:

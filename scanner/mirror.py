@@ -97,6 +97,9 @@ class Mirror:
                 pass
 
     def _put_assets(self, type: AssetType, rows: Sequence[AssetRow]) -> None:
+        if not self.crawled and self._disk_is_empty() and self._claims.put_first(type, rows):
+            self.changed = True
+            return
         changed = self._claims.put(type, rows)
         if not changed:
             return

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from scanner.database import Source
+from scanner.naming import Numbers, hashes_of
 from scanner.oddities import Oddities
-from scanner.rows import BATCH, BeginFull, FullPass, PollItem, Raw, Recorded, Rows, Table
+from scanner.rows import BATCH, AssetColumns, BeginFull, FullPass, PollItem, Raw, Recorded, Rows, Table
 from scanner.tableplan import Dirt, TablePlan
 from scanner.timestamps import Clock
 from scanner.window import TableState, digest, has_watermark, made_since, updated_since
@@ -95,11 +96,12 @@ class Poll:
         state.rows = total = 0
         for raw in batches:
             state.rows += len(raw)
+            hashes = hashes_of(raw)
             if self._has_window(plan.table):
-                state.seen.add(raw)
+                state.seen.add(hashes)
             elif state.rows <= SMALL_TABLE:
-                total += digest(raw)[1]
-            yield from self._handed_on(plan, state, raw)
+                total += digest(hashes)
+            yield from self._handed_on(plan, state, raw, hashes)
         state.digest = (state.rows, total) if state.rows <= SMALL_TABLE else None
         state.seconds = time.monotonic() - started
 
@@ -108,9 +110,11 @@ class Poll:
         started, found = time.monotonic(), 0
         for raw in self._batches(self._recent(plan, state)):
             found += len(raw)
-            fresh = state.seen.fresh(raw)
-            if fresh:
-                yield from self._handed_on(plan, state, fresh)
+            hashes = hashes_of(raw)
+            fresh = state.seen.fresh(hashes)
+            if len(fresh):
+                rows = raw if len(fresh) == len(raw) else [raw[place] for place in fresh.tolist()]
+                yield from self._handed_on(plan, state, rows, hashes[fresh])
         costly = time.monotonic() - started > CHEAP * self._reader.poll_seconds
         state.coarse = costly and found > SMALL_TABLE and 2 * found > state.rows
 
@@ -124,7 +128,7 @@ class Poll:
             count += len(raw)
             if count > SMALL_TABLE:
                 break
-        total = sum(digest(raw)[1] for raw in held)
+        total = sum(digest(hashes_of(raw)) for raw in held)
         if count <= SMALL_TABLE and state.digest == (count, total):
             return
         self._reader.oddities.forget(plan.table)
@@ -134,9 +138,11 @@ class Poll:
 
     # --- rows ------------------------------------------------------------------------------------
 
-    def _handed_on(self, plan: TablePlan, state: TableState, raw: Raw) -> Iterator[Rows]:
+    def _handed_on(self, plan: TablePlan, state: TableState, raw: Raw, hashes: Numbers) -> Iterator[Rows]:
         rows, updated = plan.build(raw, self._dirt(plan, raw))
         state.raise_watermark(updated, self._now_us)
+        if isinstance(rows, AssetColumns) and len(rows) == len(raw) and plan.salt is not None:
+            rows.digests = hashes ^ plan.salt
         if rows:
             yield Rows(plan.table, rows)
 

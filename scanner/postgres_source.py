@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import islice
 from typing import Any
 
 import psycopg
@@ -21,9 +20,9 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import NullType
 
-from scanner.rows import BATCH, Raw
+from scanner.postgres_stream import Patience, batches_of
+from scanner.rows import Raw
 
-_CHUNK = BATCH if psycopg.capabilities.has_stream_chunked() else 1
 _SLICE = 0.1  # how often a connection that is being made looks whether it is still wanted
 
 # One row a relation: what would have to be compared in full, or reflected anew, when it changes.
@@ -97,6 +96,7 @@ class PostgresSource:
         self._conninfo = _conninfo(url, connect_seconds)
         self._connect_seconds = connect_seconds
         self._statement_seconds = statement_seconds
+        self._patience = statement_seconds * 1.1 + _SLICE
         self._lock = threading.Lock()
         self._connections: set[_Breakable] = set()
         self._aborted = False
@@ -130,7 +130,7 @@ class PostgresSource:
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Break the connections when what runs inside takes longer than any statement may."""
-        timer = threading.Timer(self._statement_seconds * 1.1 + _SLICE, self._break)
+        timer = threading.Timer(self._patience, self._break)
         timer.daemon = True
         timer.start()
         try:
@@ -147,13 +147,16 @@ class PostgresSource:
         raw: Any = conn.connection.dbapi_connection
         with self.guard():
             raw.execute("SET LOCAL statement_timeout = 0")
-        rows = raw.cursor().stream(_sql(conn, statement), {}, size=_CHUNK)
+        batches = batches_of(raw, _sql(conn, statement))
+        patience = Patience(self._patience, self._break)
         try:
-            while batch := self._take(rows):
+            while batch := patience.bound(batches):
                 yield batch
         except BaseException:
             conn.invalidate()  # closes it, rather than have the rest of the rows sent first
             raise
+        finally:
+            patience.end()
 
     def is_sound(self, conn: Connection) -> bool:
         """True where the server has seen to it that text is valid; without an encoding it has not."""
@@ -182,10 +185,6 @@ class PostgresSource:
     def close(self) -> None:
         """Close the connections that are not in use."""
         self.engine.dispose()
-
-    def _take(self, rows: Iterator[tuple[Any, ...]]) -> Raw:
-        with self.guard():
-            return list(islice(rows, BATCH))
 
     # --- connections ------------------------------------------------------------------------------
 

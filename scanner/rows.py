@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from itertools import repeat
+from typing import Any, overload
 
-from scanner.records import AssetType, Feature, PipelineRow
+from scanner.naming import Numbers
+from scanner.records import AssetRow, AssetType, Feature, PipelineRow
 
 
 class Table(StrEnum):
@@ -24,6 +26,36 @@ class Table(StrEnum):
 
 ASSET_TABLES = {AssetType.PRODUCT_IMAGE: Table.PRODUCT_IMAGES, AssetType.VIDEO_FRAME: Table.VIDEO_FRAMES}
 """Where the rows of each type of asset are."""
+
+
+class AssetColumns(Sequence[AssetRow]):
+    """Asset rows by the columns of their record: of most, no record is ever needed.
+
+    ``digests``, where whoever read them knows them: one number a row, different for rows that differ.
+    """
+
+    __slots__ = ("columns", "digests")
+
+    def __init__(self, columns: Sequence[Sequence[Any]], digests: Numbers | None = None) -> None:
+        self.columns = columns
+        self.digests = digests
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __iter__(self) -> Iterator[AssetRow]:
+        return map(tuple.__new__, repeat(AssetRow), zip(*self.columns, strict=True))
+
+    @overload
+    def __getitem__(self, place: int) -> AssetRow: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[AssetRow]: ...
+
+    def __getitem__(self, place: int | slice) -> AssetRow | Sequence[AssetRow]:
+        if isinstance(place, slice):
+            return list(self)[place]
+        return AssetRow._make([column[place] for column in self.columns])
 
 
 @dataclass(frozen=True, slots=True)

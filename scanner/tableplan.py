@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import cached_property
 from itertools import repeat
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy.types import NullType, TypeEngine
 from scanner import cleaning
 from scanner.cleaning import Cleaner, Report
 from scanner.records import Feature, PipelineRow
-from scanner.rows import Raw, Table
+from scanner.rows import AssetColumns, Raw, Table
 from scanner.tablespec import Role, TableSpec, Wanted
 from scanner.timestamps import EPOCH_UNITS, Clock
 
@@ -47,7 +48,7 @@ class Cell:
     default: Any = None
 
 
-@dataclass(slots=True)
+@dataclass
 class TablePlan:
     """How one table of one database is read."""
 
@@ -74,11 +75,19 @@ class TablePlan:
         read = {cell.name for cell in self.cells if cell.place is not None}
         return frozenset(feature for feature in Feature if names[feature] in read)
 
+    @cached_property
+    def salt(self) -> int | None:
+        """What tells the hashes of raw rows from those of the same rows as another plan reads them.
+
+        None where such a hash is not enough to know a row by: a text and bytes may have the same.
+        """
+        return None if Kind.ANY in self.kinds.values() else hash(str(self.select()))
+
     def select(self) -> sa.Select[Any]:
         """Every row, as raw values in the order of ``outputs``."""
         return sa.select(*self.outputs).select_from(self.relation)
 
-    def build(self, raw: Raw, dirt: Dirt) -> tuple[list[PipelineRow], Sequence[int | None]]:
+    def build(self, raw: Raw, dirt: Dirt) -> tuple[Sequence[PipelineRow], Sequence[int | None]]:
         """The records of a batch of at least one row, without the rows that lack a key.
 
         Beside them when each raw row was last updated, by its own account; empty where none says so.
@@ -88,9 +97,10 @@ class TablePlan:
         updated = self._column(self.updated, columns, len(raw), dirt) if self.updated else []
         if self.spec.timed:
             parts.append(self._times(updated, columns, len(raw), dirt))
-        if self.spec.asset_type is not None:
-            parts.insert(0, [self.spec.asset_type] * len(raw))
-        return _make(self.spec.record, self._whole(parts, dirt)), updated
+        if self.spec.asset_type is None:
+            return _make(self.spec.record, self._whole(parts, dirt)), updated
+        parts.insert(0, [self.spec.asset_type] * len(raw))
+        return AssetColumns(self._whole(parts, dirt)), updated
 
     def _column(self, cell: Cell, columns: list[Sequence[Any]], count: int, dirt: Dirt) -> Sequence[Any]:
         if cell.place is None:

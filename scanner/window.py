@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from scanner.rows import Raw
+from scanner.naming import Numbers
 from scanner.tableplan import SERVER_TIMES, Kind, TablePlan, epoch_micros
 from scanner.timestamps import EARLIEST_US, LATEST_US, MICROS, Clock
 
@@ -31,25 +31,23 @@ class Seen:
     """Remembers the rows of a window by eight bytes each, so that each is handed on once."""
 
     def __init__(self) -> None:
-        self._known = np.empty(0, np.int64)
-        self._found: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+        self._known: Numbers = np.empty(0, np.int64)
+        self._found: list[Numbers] = []
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def add(self, raw: Raw) -> None:
-        """These rows have been handed on."""
-        self._found.append(_hashes(raw))
+    def add(self, hashes: Numbers) -> None:
+        """The rows with these hashes have been handed on."""
+        self._found.append(hashes)
 
-    def fresh(self, raw: Raw) -> Raw:
-        """Those of the rows that were not there, or not like this, when the window was last read."""
-        hashes = _hashes(raw)
+    def fresh(self, hashes: Numbers) -> Numbers:
+        """The places of the rows that were not there, or not like this, when the window was last read."""
         self._found.append(hashes)
         if not len(self._known):
-            return raw
+            return np.arange(len(hashes))
         places = np.minimum(np.searchsorted(self._known, hashes), len(self._known) - 1)
-        new = np.flatnonzero(self._known[places] != hashes)
-        return [raw[place] for place in new.tolist()]
+        return np.flatnonzero(self._known[places] != hashes)
 
     def commit(self) -> None:
         """What was found since the last commit is what is known from now on."""
@@ -99,9 +97,9 @@ class TableState:
         return max(self.watermark_us - overlap_us, EARLIEST_US)
 
 
-def digest(raw: Sequence[tuple[Any, ...]]) -> tuple[int, int]:
+def digest(hashes: Numbers) -> int:
     """A number for the whole content of a small table, in whatever order its rows come."""
-    return len(raw), sum(map(hash, raw))
+    return sum(hashes.tolist())
 
 
 def has_watermark(plan: TablePlan) -> bool:
@@ -126,10 +124,6 @@ def updated_since(plan: TablePlan, lower_us: int, clock: Clock) -> sa.Select[Any
 def made_since(plan: TablePlan, age: int) -> sa.Select[Any]:
     """The row versions that transactions no older than this have made (PostgreSQL)."""
     return plan.select().where(sa.func.age(sa.literal_column("xmin")) <= sa.literal_column(str(age)))
-
-
-def _hashes(raw: Raw) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.fromiter(map(hash, raw), np.int64, len(raw))
 
 
 def _literal(kind: Kind, us: int, clock: Clock) -> sa.ColumnElement[Any]:
