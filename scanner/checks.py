@@ -6,21 +6,21 @@ the system refuses to read, and what does not fit the bounds of time and memory,
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from scanner.archives import ZIP_MAGICS, Member, check_archive, numeric
 from scanner.config import VerifyConfig
 from scanner.contentfile import ContentFile
-from scanner.npformat import MAGIC, ZIP_MAGICS, ArrayHeader, check_archive, finite, number, parse_header
+from scanner.npformat import MAGIC, ArrayHeader, finite, little, number, parse_header, shape_text
 from scanner.pictures import Picture, decode, read_header
 from scanner.records import Feature
+from scanner.vectors import FLOATS, check_length, digest_of, embedding, judge_members, wrong_length
 from scanner.verdicts import (
     GONE,
     RAN_OUT,
@@ -42,9 +42,8 @@ ONE_VALUE = "the mask has a single value"
 
 _IMAGES_KEPT = 4096
 _MAX_DETAIL = 300
-_DTYPE, _DIM = "verify.embedding.dtype", "verify.embedding.dim"
 _KEYPOINTS_DTYPE, _COLUMNS = "verify.keypoints.dtype", "verify.keypoints.columns"
-_FLOATS = ("float16", "float32", "float64")
+_FARTHEST = 1e6  # pixels from the corner; further is no coordinate but another type's bytes
 _COLUMNS_TRIED = range(2, 9)
 
 
@@ -178,15 +177,29 @@ class _Judge:
     def _archive(self, file: ContentFile) -> Verdict:
         source = file.stream()
         try:
-            check_archive(source.file, time.monotonic() + ARCHIVE_SECONDS)
+            members = check_archive(source.file, time.monotonic() + ARCHIVE_SECONDS)
         except Damaged:
             if source.failure is not None:
                 raise source.failure from None
             raise
-        digest = None
-        if self.task.feature is Feature.EMBEDDING and file.size <= self.bound:
-            digest = _digest(file.read(0, file.size, self.bound))
-        return Verdict(Status.OK, digest=digest)
+        if self.task.feature is Feature.KEYPOINTS:
+            return Verdict(Status.OK, warnings=() if members else (NO_ROWS,))
+        if self.task.feature is Feature.SEGMENT:
+            self._judge_mask_members(members)
+            return Verdict(Status.OK)
+        judge_members(numeric(members) or (), self.settings.embedding.dim)
+        if file.size > self.bound:
+            return Verdict(Status.OK)
+        return Verdict(Status.OK, digest=digest_of(file.read(0, file.size, self.bound)))
+
+    def _judge_mask_members(self, members: Sequence[Member]) -> None:
+        """One of the arrays has to be of the image's size, where all are of plain numbers."""
+        shapes = [member.header.shape for member in numeric(members) or () if member.header is not None]
+        sizes = [size for shape in shapes for size in _mask_sizes(shape)]
+        if shapes and not sizes:
+            raise Damaged("mask is an archive without an array of height x width")
+        if sizes:
+            self._compare_size(sizes)
 
     def _array(self, file: ContentFile, header: ArrayHeader) -> Verdict:
         if not header.numeric:
@@ -203,27 +216,24 @@ class _Judge:
 
     def _array_mask(self, file: ContentFile, header: ArrayHeader) -> Verdict:
         """A mask as an array: height x width, with channels behind or before them."""
-        shape = header.shape
-        if len(shape) not in (2, 3) or 0 in shape:
-            raise Damaged(f"mask is an array of shape {_shape(shape)}, not height x width")
-        sizes = [(shape[at + 1], shape[at]) for at in range(len(shape) - 1)]
+        sizes = _mask_sizes(header.shape)
+        if not sizes:
+            raise Damaged(f"mask is an array of shape {shape_text(header.shape)}, not height x width")
         self._compare_size(sizes)
         data = file.read(header.offset, header.nbytes, self.bound)
         values = np.frombuffer(data, header.dtype)
         return Verdict(Status.OK, warnings=(ONE_VALUE,) if bool((values == values[0]).all()) else ())
 
     def _array_embedding(self, file: ContentFile, header: ArrayHeader) -> Verdict:
-        dim = self.settings.embedding.dim
-        if header.count != dim:
-            shape = _shape(header.shape)
-            detail = f"embedding has {number(header.count)} values (shape {shape}), {dim} are expected"
-            raise Damaged(detail, _DIM, number(header.count))
+        check_length(header, self.settings.embedding.dim)
         data = file.read(header.offset, header.nbytes, self.bound)
-        return _embedding(data, np.frombuffer(data, header.dtype))
+        return embedding(data, np.frombuffer(data, header.dtype))
 
     def _array_keypoints(self, file: ContentFile, header: ArrayHeader) -> Verdict:
         if len(header.shape) != 2 or header.shape[1] < 2:
-            raise Damaged(f"keypoints have the shape {_shape(header.shape)}, not rows of two columns or more")
+            raise Damaged(
+                f"keypoints have the shape {shape_text(header.shape)}, not rows of two columns or more"
+            )
         if header.dtype.kind == "c":
             raise Damaged("keypoints are complex numbers")
         data = file.read(header.offset, header.nbytes, self.bound)
@@ -236,16 +246,16 @@ class _Judge:
 
     def _raw_embedding(self, file: ContentFile) -> Verdict:
         expected = self.settings.embedding
-        dtype = _little(expected.dtype)
+        dtype = little(expected.dtype)
         wanted = expected.dim * dtype.itemsize
         if file.size != wanted:
-            raise _wrong_length(file.size, expected.dim, dtype)
+            raise wrong_length(file.size, expected.dim, dtype)
         data = file.read(0, wanted, self.bound)
-        return _embedding(data, np.frombuffer(data, dtype))
+        return embedding(data, np.frombuffer(data, dtype))
 
     def _raw_keypoints(self, file: ContentFile) -> Verdict:
         expected = self.settings.keypoints
-        dtype = _little(expected.dtype)
+        dtype = little(expected.dtype)
         row = expected.columns * dtype.itemsize
         data = file.read(0, file.size, self.bound)
         if file.size % row:
@@ -259,10 +269,10 @@ class _Judge:
     def _other_reading(self, data: bytes) -> tuple[str | None, str]:
         """The key, and the values of it, with which the same bytes would be good keypoints, if any."""
         expected = self.settings.keypoints
-        types = [name for name in _FLOATS if self._good_as(data, _little(name), expected.columns)]
-        if types:
+        dtype = little(expected.dtype)
+        types = [name for name in FLOATS if self._good_as(data, little(name), expected.columns)]
+        if types and not _plausible(data, dtype):
             return _KEYPOINTS_DTYPE, ", ".join(types)
-        dtype = _little(expected.dtype)
         columns = [str(number) for number in _COLUMNS_TRIED if self._good_as(data, dtype, number)]
         return (_COLUMNS, ", ".join(columns)) if columns else (None, "")
 
@@ -314,32 +324,6 @@ class _Images:
 _images = _Images()
 
 
-def _embedding(data: bytes, values: npt.NDArray[Any]) -> Verdict:
-    if not finite(values):
-        raise Damaged("embedding has numbers that are not finite")
-    if not values.any():
-        raise Damaged("embedding is all zeros: its norm is 0")
-    return Verdict(Status.OK, digest=_digest(data))
-
-
-def _digest(data: bytes) -> int:
-    digest = hashlib.blake2b(data, digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
-
-
-def _wrong_length(size: int, dim: int, dtype: np.dtype[Any]) -> Damaged:
-    whole, rest = divmod(size, dtype.itemsize)
-    for name in _FLOATS:
-        if size == dim * np.dtype(name).itemsize:  # or as many others: the bytes cannot tell
-            others = "" if rest else f" or {whole} of {dtype.name}"
-            have = f"{size} bytes, {dim} values of {name}{others}"
-            return Damaged(f"embedding has {have}; {dim} of {dtype.name} are expected", _DTYPE, name)
-    seen = f"{size} bytes" if rest else f"{whole}"
-    have = seen if rest else f"{whole} values"
-    detail = f"embedding has {have}, {dim} values of {dtype.name} are expected"
-    return Damaged(detail, _DIM, seen)
-
-
 def _pickled(file: ContentFile, header: ArrayHeader) -> Verdict:
     """A pickle is never loaded, and alone has no checksum: all that can be seen is that it is cut off."""
     last = file.read(file.size - 1, 1, 1)
@@ -348,10 +332,20 @@ def _pickled(file: ContentFile, header: ArrayHeader) -> Verdict:
     return Verdict(Status.OK)
 
 
-@lru_cache
-def _little(name: str) -> np.dtype[Any]:
-    return np.dtype(name).newbyteorder("<")
+def _plausible(data: bytes, dtype: np.dtype[Any]) -> bool:
+    """Whether the numbers are of the size of coordinates: those of a type that is misread seldom are.
+
+    Whole numbers end in zeros, which make good numbers of any type; without this, points beyond their image
+    would be blamed on the type.
+    """
+    if len(data) % dtype.itemsize:
+        return False
+    values = np.frombuffer(data, dtype)
+    return finite(values) and bool((np.abs(values) <= _FARTHEST).all())
 
 
-def _shape(shape: tuple[int, ...]) -> str:
-    return "(" + ", ".join(map(number, shape)) + ")"
+def _mask_sizes(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The widths and heights that an array may have as a mask; none where it is none."""
+    if len(shape) not in (2, 3) or 0 in shape:
+        return []
+    return [(shape[at + 1], shape[at]) for at in range(len(shape) - 1)]

@@ -7,13 +7,10 @@ nor memory can have been the cause.
 from __future__ import annotations
 
 import re
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
 
 from PIL import (
     AvifImagePlugin,
@@ -30,6 +27,7 @@ from PIL import (
     features,
 )
 
+from scanner.containers import PNG_MAGIC, check_gif_blocks, check_png_chunks
 from scanner.contentfile import ContentFile, Source, memory_reason
 from scanner.verdicts import Damaged, Unjudged
 
@@ -54,7 +52,6 @@ _PPM = re.compile(rb"P[1-6fF][\s#]")
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _ORIENTATION = 0x0112
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 # What a decoder may need beside the picture itself (coefficients, canvases), in bytes a pixel. Where
 # that does not fit, its failure may be a lack of memory under another name.
@@ -86,7 +83,7 @@ def sniff(head: bytes) -> str | None:
     """The name of the picture format that ``head`` begins with, None if it is none that is known."""
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
-    if head.startswith(_PNG_MAGIC):
+    if head.startswith(PNG_MAGIC):
         return "PNG"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
@@ -138,7 +135,9 @@ def decode(file: ContentFile, bound: int, values: bool = False) -> Picture:
         image.load()
         turned = turned or _turned(image, decoded=True)
         if image.format == "PNG":
-            _check_png_sums(source.file)
+            check_png_chunks(source.file)
+        elif image.format == "GIF":
+            check_gif_blocks(source.file)
         return Picture(width, height, turned, values and _uniform(image))
 
 
@@ -219,26 +218,3 @@ def _uniform(image: Image.Image) -> bool:
     extrema = image.getextrema()
     bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
     return all(low == high for low, high in bands)
-
-
-def _check_png_sums(file: IO[bytes]) -> None:
-    """Compare the checksum of every critical chunk up to the end of the picture.
-
-    Pillow does so for the header alone; other readers refuse a picture whose sums are wrong.
-    """
-    file.seek(len(_PNG_MAGIC))
-    while len(start := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", start)
-        if kind == b"IEND":
-            return
-        total = _sum_of(file, length, zlib.crc32(kind))
-        wanted = file.read(4)
-        if kind[0] & 0x20 == 0 and wanted != total.to_bytes(4, "big"):
-            raise Damaged(f"has a wrong checksum in its {kind.decode('latin-1')!r} chunk")
-
-
-def _sum_of(file: IO[bytes], length: int, total: int) -> int:
-    while length > 0 and (data := file.read(min(length, 1 << 20))):
-        total = zlib.crc32(data, total)
-        length -= len(data)
-    return total

@@ -147,6 +147,39 @@ def test_a_checksum_is_compared_up_to_the_end_of_the_picture_only(bench: Bench) 
     assert (verdict.status, verdict.detail) == (Status.CORRUPT, "has a wrong checksum in its 'IDAT' chunk")
 
 
+def animation(form: str) -> bytes:
+    """Four frames, none of them like another."""
+    shades = np.arange(64 * 48).reshape(48, 64)
+    frames = [Image.fromarray(((shades + 40 * at) % 256).astype(np.uint8)) for at in range(4)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, form, save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("form", "end"), [("GIF", 2), ("PNG", 12), ("WEBP", 0)])
+def test_an_animation_is_corrupt_wherever_it_is_cut_off(bench: Bench, form: str, end: int) -> None:
+    """Until all of its last frame is there; what a GIF and a PNG end with says nothing more."""
+    whole = animation(form)
+    assert bench.judge(Feature.IMAGE, whole).status == Status.OK
+    assert bench.judge(Feature.IMAGE, whole[: len(whole) - end]).status == (
+        Status.CORRUPT if form == "GIF" else Status.OK
+    )
+    for length in range(len(whole) * 2 // 5, len(whole) - end - 4, 3):
+        assert bench.judge(Feature.IMAGE, whole[:length]).status == Status.CORRUPT, length
+
+
+def test_a_changed_byte_in_a_later_frame_of_a_png_is_noticed(bench: Bench) -> None:
+    whole = animation("PNG")
+    verdict = bench.judge(Feature.IMAGE, hostile.altered(whole, whole.rindex(b"fdAT") + 10))
+    assert verdict == Verdict(Status.CORRUPT, "has a wrong checksum in its 'fdAT' chunk")
+
+
+def test_a_gif_of_one_frame_needs_no_end(bench: Bench) -> None:
+    content = hostile.picture(form="GIF")
+    for length in (1, 2):
+        assert bench.judge(Feature.IMAGE, content[:-length]).status == Status.OK
+
+
 # --- masks -----------------------------------------------------------------------------------------
 
 
@@ -452,6 +485,16 @@ def test_keypoints_that_no_setting_makes_good_name_none(bench: Bench) -> None:
     assert bench.keypoints(points.tobytes()[:-1]).expectation is None
 
 
+@pytest.mark.parametrize("points", [[[65, 7, 1]], [[65.001, 7, 1]], [[60, 49, 0.5], [1, 2, 0.5]]])
+def test_points_beyond_their_image_are_not_blamed_on_the_type(
+    bench: Bench, points: list[list[float]]
+) -> None:
+    """Read as half as long numbers, the bytes of whole ones happen to lie within any image."""
+    verdict = bench.with_image(hostile.picture(64, 48)).keypoints(np.array(points, "<f4").tobytes())
+    assert verdict.status == Status.CORRUPT
+    assert verdict.expectation != "verify.keypoints.dtype"
+
+
 def test_the_configured_columns_decide(bench: Bench) -> None:
     verify = replace(VERIFY, keypoints=KeypointsCheckConfig(dtype="float64", columns=2))
     bench.with_image(hostile.picture())
@@ -465,8 +508,47 @@ def test_an_archive_is_held_to_its_checksums_and_finite_numbers_alone(bench: Ben
     bench.with_image(hostile.picture())
     far = hostile.keypoints() * 1000
     assert bench.keypoints(hostile.npz(a=far, b=np.array(["text"]))) == Verdict(Status.OK)
-    assert bench.keypoints(hostile.npz()) == Verdict(Status.OK)
-    assert bench.embedding(hostile.npz(a=hostile.embedding(7))).status == Status.OK
+    assert bench.keypoints(hostile.npz()) == Verdict(Status.OK, warnings=(NO_ROWS,))
+
+
+VECTOR, MIXED = hostile.embedding(), {"a": hostile.embedding(7), "b": np.array([{}], dtype=object)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "status", "expectation"),
+    [
+        ({"a": VECTOR, "box": np.ones(4)}, Status.OK, None),
+        ({"a": VECTOR.reshape(1, 512).astype(">f8")}, Status.OK, None),
+        ({"a": VECTOR[:7], "box": np.ones(4)}, Status.CORRUPT, "verify.embedding.dim"),
+        ({"a": VECTOR * 0, "box": np.ones(4)}, Status.CORRUPT, None),
+        ({"a": VECTOR * 0, "b": VECTOR}, Status.OK, None),
+        ({}, Status.CORRUPT, None),
+        (MIXED, Status.OK, None),
+    ],
+)
+def test_an_archive_holds_an_embedding_unless_it_holds_what_is_never_loaded(
+    bench: Bench, arrays: dict[str, np.ndarray], status: Status, expectation: str | None
+) -> None:
+    verdict = bench.embedding(hostile.npz(**arrays))
+    assert (verdict.status, verdict.expectation) == (status, expectation)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "status", "expectation"),
+    [
+        ({"mask": np.ones((48, 64)), "box": np.ones(4)}, Status.OK, None),
+        ({"mask": np.ones((3, 48, 64))}, Status.OK, None),
+        ({"mask": np.ones((64, 48))}, Status.CORRUPT, "verify.segment.size"),
+        ({"box": np.ones(4)}, Status.CORRUPT, None),
+        ({}, Status.CORRUPT, None),
+        (MIXED, Status.OK, None),
+    ],
+)
+def test_an_archive_holds_a_mask_unless_it_holds_what_is_never_loaded(
+    bench: Bench, arrays: dict[str, np.ndarray], status: Status, expectation: str | None
+) -> None:
+    verdict = bench.with_image(hostile.picture(64, 48)).segment(hostile.npz(**arrays))
+    assert (verdict.status, verdict.expectation) == (status, expectation)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

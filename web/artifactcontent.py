@@ -13,7 +13,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from scanner.npformat import MAGIC, ZIP_MAGICS, parse_header
+from scanner.archives import ZIP_MAGICS
+from scanner.npformat import MAGIC, parse_header
 from scanner.pictures import sniff
 from scanner.records import Feature
 from scanner.verdicts import Damaged
