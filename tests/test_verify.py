@@ -98,7 +98,7 @@ def test_exactly_what_is_broken_is_named_in_every_format(world: World, command: 
     if form == "table":
         lines = [line for line in done.stdout.splitlines() if path in line]
         assert len(lines) == 1
-        assert "1 findings" in done.stdout
+        assert "1 finding;" in done.stdout
         return
     if form == "csv":
         found = list(csv.DictReader(io.StringIO(done.stdout)))

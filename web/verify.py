@@ -232,7 +232,7 @@ def _table(config: Config, outcome: Outcome, found: Iterator[FindingItem]) -> No
         place = finding.path or finding.claimed_path or ""
         text = f"{finding.kind:<10} {finding.feature:<9} {finding.asset_id}  {place}  {finding.detail}"
         console.print(escape(_printable(text)), soft_wrap=True)
-    verdict = f"{outcome.found} findings" if outcome.found else "no findings"
+    verdict = f"{outcome.found or 'no'} finding{'' if outcome.found == 1 else 's'}"
     console.print(escape(f"{verdict}; {outcome.depth}"), soft_wrap=True)
 
 

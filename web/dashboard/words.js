@@ -42,7 +42,7 @@ export const CHECKS = {
 
 const WATCHERS = {
   inotify: "Changes are seen at once.",
-  polling: "Looked at every few seconds: changes are not reported here.",
+  polling: "Looked at every few seconds; what is overwritten in place is seen by the next full scan.",
   "inotify and polling": "Changes are seen at once; some folders are looked at every few seconds.",
 };
 
