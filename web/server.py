@@ -30,6 +30,7 @@ _TOO_LARGE = raw_response(Problem(431, "The request's headers are too long."))
 _BACKLOG = 1024
 _ACCEPTS = 4  # connections taken in one turn of the loop
 _ACCEPT_PAUSE = 0.1
+_READ_BYTES = 4096  # at a time, of which room is made for each read; most heads are shorter
 _RESERVED_FILES = 128  # descriptors that are not connections: the index, logs, files being sent
 
 
@@ -196,7 +197,7 @@ class _BoundedServer(HTTPServer):
         """Serve a new connection."""
         if len(self.streams) >= self._most:
             self._close_idlest()
-        bounded = Stream(stream.socket, max_buffer_size=self.max_buffer_size)
+        bounded = Stream(stream.socket, max_buffer_size=self.max_buffer_size, read_chunk_size=_READ_BYTES)
         self.streams[bounded] = None
         super().handle_stream(bounded, address)
 
