@@ -19,7 +19,7 @@ from waiting import until
 from webfake import serving
 
 from benchmarks import hostile_clients as hostile
-from web.server import _HEAD_END, _TORNADO_HEAD_END
+from web.connection import _HEAD_END, _TORNADO_HEAD_END
 
 POLL_SECONDS = 1.0
 

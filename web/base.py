@@ -36,6 +36,7 @@ Headers = Iterable[tuple[str, str]]
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _NO_CACHE = ("Cache-Control", "no-cache")
 _VARY_CODING = ("Vary", "Accept-Encoding")
+_NO_HEADERS = httputil.HTTPHeaders()
 
 
 class Exchange(httputil.HTTPMessageDelegate):
@@ -50,7 +51,7 @@ class Exchange(httputil.HTTPMessageDelegate):
         self.connection: Any = connection
         self.route = ""
         self.method = self.target = self.path = self.query = self.version = ""
-        self.headers = httputil.HTTPHeaders()
+        self.headers = _NO_HEADERS
         self.begun = 0.0
         self.revision: int | None = None  # of the index when the request came
         self.started = False
@@ -177,8 +178,8 @@ class Exchange(httputil.HTTPMessageDelegate):
         length = "" if status == 304 else f"Content-Length: {len(body)}\r\n"
         head = f"HTTP/1.1 {status} {_REASONS[status]}\r\n{lines}{common}{length}\r\n".encode("latin-1")
         self.started = True
-        self.connection.write(head if self.head else head + body)
-        self.close(status)
+        self.connection.answer(head if self.head else head + body)
+        self._close(status)
 
     # --- streams -----------------------------------------------------------------------------------
 
@@ -202,6 +203,9 @@ class Exchange(httputil.HTTPMessageDelegate):
         self.connection.finish()
         if self._until_close:
             self.connection.close()
+        self._close(status)
+
+    def _close(self, status: int) -> None:
         self.application.observe(self.route, status, time.perf_counter() - self.begun)
         self._end()
 

@@ -8,29 +8,23 @@ import resource
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from tornado import httputil
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream, UnsatisfiableReadError
+from tornado.iostream import IOStream
 
 from web.app import Application
-from web.problems import Problem, bad_request, raw_response
+from web.connection import READ_BYTES, ServerConnection, Stream
 
 log = logging.getLogger(__name__)
 
-_TORNADO_400 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-_TORNADO_HEAD_END = b"\r?\n\r?\n"
-_HEAD_END = b"\n\r?\n"  # ends where that ends, but a search for it skips to the next line by itself
-_BAD_REQUEST = raw_response(bad_request("This is not a request that HTTP/1.1 allows."))
-_TOO_LARGE = raw_response(Problem(431, "The request's headers are too long."))
 _BACKLOG = 1024
 _ACCEPTS = 4  # connections taken in one turn of the loop
 _ACCEPT_PAUSE = 0.1
-_READ_BYTES = 4096  # at a time, of which room is made for each read; most heads are shorter
 _RESERVED_FILES = 128  # descriptors that are not connections: the index, logs, files being sent
 
 
@@ -45,46 +39,6 @@ class ServerLimits:
     body_time: float = 10.0
     stall: float = 60.0
     connections: int = 2048
-
-
-class Stream(IOStream):
-    """A connection that says what is wrong as a problem, where Tornado has a bare status or silence."""
-
-    progress = 0.0  # when the client last took a byte
-    _undelayed = False
-
-    def write_to_fd(self, data: memoryview) -> int:
-        """Send what the client takes, and remember when that was."""
-        try:
-            sent = super().write_to_fd(data)
-        finally:
-            del data  # an exception's traceback would keep the buffer from growing
-        if sent:
-            self.progress = time.monotonic()
-        return sent
-
-    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
-        """Read the head of a request; quick also where a hostile one is long or comes byte by byte."""
-        return super().read_until_regex(_HEAD_END if regex == _TORNADO_HEAD_END else regex, max_bytes)
-
-    def set_nodelay(self, value: bool) -> None:
-        """Let nothing wait for more to be sent, once and for all: an answer is one write anyway."""
-        if value and not self._undelayed:
-            self._undelayed = True
-            super().set_nodelay(value)
-
-    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
-        """Send, with Tornado's own 400 given a body."""
-        return super().write(_BAD_REQUEST if data == _TORNADO_400 else data)
-
-    def close(self, exc_info: Any = False) -> None:
-        """Close; a client whose headers are too long is told so, if its connection takes it at once."""
-        if isinstance(exc_info, UnsatisfiableReadError) and not self.closed():
-            try:
-                self.socket.send(_TOO_LARGE)
-            except OSError as exc:
-                log.debug("a client with too long headers is gone: %s", exc)
-        super().close(exc_info)
 
 
 class Server:
@@ -159,10 +113,10 @@ class _BoundedServer(HTTPServer):
             application,
             max_header_size=limits.headers,
             max_body_size=limits.body,
-            idle_connection_timeout=limits.idle,
             body_timeout=limits.body_time,
             max_buffer_size=limits.write_buffer,
         )
+        self.conn_params.header_timeout = None  # a timer for each request: it is looked after all at once
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept on these, a few connections at a time, so that a flood of new ones holds up no open one."""
@@ -197,15 +151,18 @@ class _BoundedServer(HTTPServer):
         """Serve a new connection."""
         if len(self.streams) >= self._most:
             self._close_idlest()
-        bounded = Stream(stream.socket, max_buffer_size=self.max_buffer_size, read_chunk_size=_READ_BYTES)
+        bounded = Stream(stream.socket, max_buffer_size=self.max_buffer_size, read_chunk_size=READ_BYTES)
         self.streams[bounded] = None
-        super().handle_stream(bounded, address)
+        connection = ServerConnection(bounded, self.conn_params, address[0])
+        self._connections.add(connection)
+        connection.start_serving(self)
 
     def start_request(
         self, server_conn: Any, request_conn: httputil.HTTPConnection
     ) -> httputil.HTTPMessageDelegate:
         """A connection waits for a request."""
         self.streams.move_to_end(server_conn.stream)
+        server_conn.stream.waiting_since = time.monotonic()
         return super().start_request(server_conn, request_conn)
 
     def on_close(self, server_conn: Any) -> None:
@@ -214,20 +171,22 @@ class _BoundedServer(HTTPServer):
         super().on_close(server_conn)
 
     def watch(self) -> None:
-        """From now on, close connections whose clients take nothing of an answer."""
+        """From now on, close connections whose clients send no request, or take nothing of an answer."""
         self.unwatch()
         loop = asyncio.get_running_loop()
-        self._watching = loop.call_later(self._limits.stall / 4, self._close_stalled)
+        pause = min(self._limits.stall / 4, self._limits.idle / 8)
+        self._watching = loop.call_later(pause, self._close_late)
 
     def unwatch(self) -> None:
         """Stop looking for them."""
         if self._watching is not None:
             self._watching.cancel()
 
-    def _close_stalled(self) -> None:
+    def _close_late(self) -> None:
         self.watch()
-        latest = time.monotonic() - self._limits.stall
-        for stream in [stream for stream in self.streams if stream.writing() and stream.progress < latest]:
+        now = time.monotonic()
+        sent, asked = now - self._limits.stall, now - self._limits.idle
+        for stream in [stream for stream in self.streams if stream.is_late(sent, asked)]:
             stream.close()
 
     def _close_idlest(self) -> None:
