@@ -5,7 +5,7 @@ Everything here is read from counters and from the ends of indexes; nothing is c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from scanner.records import ARTIFACTS, AssetType, FeatureCounts, JobStatus, JobSummary
 
@@ -23,11 +23,23 @@ _LATEST = "SELECT job, " + ", ".join(
 )
 
 
-class JobReader:
-    """Reads jobs; ``None`` in place of a job's id means all of them.
+_NAMES = ("total", "owners", *(feature.wire for feature in ARTIFACTS))
+_COUNTERS = (
+    "SELECT type, name, sum(n) FROM job_scopes JOIN counters USING(scope)"
+    f" WHERE job=? AND name IN ({', '.join(['?'] * len(_NAMES))}) GROUP BY type, name"
+)
 
-    ``local`` says that no database is configured: the phase of the one job is then what the disk shows.
-    """
+
+class JobLine(NamedTuple):
+    """A job, with what lists of jobs are filtered and sorted by; the time in microseconds."""
+
+    job_id: str
+    phase: str
+    updated_us: int | None
+
+
+class JobReader:
+    """Reads jobs. ``local`` says that no database is configured: the phase is then what the disk shows."""
 
     def __init__(self, connection: Any, local: bool) -> None:
         self._db = connection
@@ -37,43 +49,46 @@ class JobReader:
         """Whether the job is known."""
         return self._db.execute("SELECT 1 FROM jobs WHERE job=?", (job,)).fetchone() is not None
 
-    def statuses(self, job: str | None) -> list[JobStatus]:
-        """The snapshots."""
-        where, values = _where(job)
-        rows = self._db.execute("SELECT job, phase, percent, time FROM jobs" + where, values).fetchall()
-        counters, latest = self._counters(job), self._latest(job)
-        return [
-            self._status(id, phase, percent, counters.get(id, {}), _latest_of(time, latest.get(id)))
-            for id, phase, percent, time in rows
-        ]
+    def lines(self) -> list[JobLine]:
+        """All jobs, in order of their ids; what else is known of them is not read."""
+        rows = self._db.execute("SELECT job, phase, time FROM jobs ORDER BY job").fetchall()
+        if self._local:  # there is one, whose phase follows from its counts
+            found = [job for id, *_ in rows if (job := self.status(id)) is not None]
+            return [JobLine(job.job_id, job.phase, job.updated_us) for job in found]
+        latest = self._latest(None)
+        return [JobLine(id, _named(phase), _latest_of(time, latest.get(id))) for id, phase, time in rows]
+
+    def status(self, job: str) -> JobStatus | None:
+        """The snapshot of a job."""
+        row = self._db.execute("SELECT phase, percent, time FROM jobs WHERE job=?", (job,)).fetchone()
+        if row is None:
+            return None
+        phase, percent, time = row
+        return self._status(job, phase, percent, self._counters(job), self._updated(job, time))
 
     def summary(self, job: str) -> JobSummary | None:
         """The feature counts of one job."""
         row = self._db.execute("SELECT time FROM jobs WHERE job=?", (job,)).fetchone()
         if row is None:
             return None
-        counters = self._counters(job).get(job, {})
+        counters = self._counters(job)
         return JobSummary(
             job,
             feature_counts(counters, AssetType.PRODUCT_IMAGE),
             feature_counts(counters, AssetType.VIDEO_FRAME),
-            _latest_of(row[0], self._latest(job).get(job)),
+            self._updated(job, row[0]),
         )
 
-    def _counters(self, job: str | None) -> dict[str, Counters]:
-        where, values = _where(job)
-        rows = self._db.execute(
-            f"SELECT job, type, name, sum(n) FROM job_scopes JOIN counters USING(scope){where}"
-            " GROUP BY job, type, name",
-            values,
-        )
-        result: dict[str, Counters] = {}
-        for id, type, name, n in rows:
-            result.setdefault(id, {})[AssetType(type), name] = n
-        return result
+    def _counters(self, job: str) -> Counters:
+        rows = self._db.execute(_COUNTERS, (job, *_NAMES))
+        return {(AssetType(type), name): n for type, name, n in rows}
+
+    def _updated(self, job: str, time: int | None) -> int | None:
+        return _latest_of(time, self._latest(job).get(job))
 
     def _latest(self, job: str | None) -> dict[str, int]:
-        where, values = _where(job)
+        """When something in a job, or in each of all, was changed last."""
+        where, values = ("", ()) if job is None else (" WHERE job=?", (job,))
         result: dict[str, int] = {}
         for id, *assets, products, videos in self._db.execute(f"{_LATEST} FROM job_scopes j{where}", values):
             of_assets = (None if time is None else time // 1000 for time in assets)
@@ -91,7 +106,7 @@ class JobReader:
         done = sum(getattr(counts, feature.wire) for counts in (images, frames) for feature in ARTIFACTS)
         if self._local:
             phase = _phase_on_disk(total, done)
-        phase = "unknown" if phase is None else phase
+        phase = _named(phase)
         if percent is None:
             percent = _percent_of(phase, total, done)
         return JobStatus(
@@ -112,8 +127,8 @@ def feature_counts(counters: Counters, type: AssetType) -> FeatureCounts:
     return FeatureCounts(total, *done)
 
 
-def _where(job: str | None) -> tuple[str, tuple[str, ...]]:
-    return ("", ()) if job is None else (" WHERE job=?", (job,))
+def _named(phase: str | None) -> str:
+    return "unknown" if phase is None else phase
 
 
 def _latest_of(*times: int | None) -> int | None:

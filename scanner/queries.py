@@ -35,7 +35,7 @@ from scanner.config import Config
 from scanner.division import Division, Rank
 from scanner.filequeries import FileReader, KnownFile
 from scanner.findingqueries import FindingReader, Place
-from scanner.jobqueries import JobReader
+from scanner.jobqueries import JobLine, JobReader
 from scanner.layout import Layout
 from scanner.owners import search_key
 from scanner.querysql import Order, Source, order_of, prepare
@@ -147,20 +147,20 @@ class Queries:
     def status(self, job_id: str) -> JobStatus | None:
         """The snapshot of a job."""
         with self._moment():
-            found = self._remember(("status", job_id), lambda: self._jobs.statuses(job_id))
-        return found[0] if found else None
+            return self._remember(("status", job_id), lambda: self._jobs.status(job_id))
 
     def jobs(self, q: str | None, phase: str | None, page: Page) -> tuple[list[JobStatus], int]:
         """A page of jobs, and how many match; ``q`` is a part of the id."""
         with self._moment():
-            found = self._remember(JobStatus, lambda: self._jobs.statuses(None))
-        key = None if q is None else search_key(q)
-        found = [
-            job
-            for job in found
-            if (key is None or key in search_key(job.job_id)) and phase in (None, job.phase)
-        ]
-        return _sorted_jobs(found, page)[page.offset : page.offset + page.limit], len(found)
+            lines = self._remember(JobLine, self._jobs.lines)
+            key = None if q is None else search_key(q)
+            found = [
+                job
+                for job in lines
+                if (key is None or key in search_key(job.job_id)) and phase in (None, job.phase)
+            ]
+            part = _sorted_jobs(found, page)[page.offset : page.offset + page.limit]
+            return [status for job in part if (status := self.status(job.job_id)) is not None], len(found)
 
     def summary(self, job_id: str) -> JobSummary | None:
         """The feature counts of a job."""
@@ -407,9 +407,8 @@ class Queries:
         return Matches(len(numbers), numbers)
 
 
-def _sorted_jobs(jobs: list[JobStatus], page: Page) -> list[JobStatus]:
-    """In the order of the page: nulls last, ties by id ascending."""
-    jobs = sorted(jobs, key=lambda job: job.job_id)
+def _sorted_jobs(jobs: list[JobLine], page: Page) -> list[JobLine]:
+    """In the order of the page: nulls last, ties by id ascending, in which they are given."""
     if page.sort_by == "job_id":
         return jobs[::-1] if page.descending else jobs
     known = [job for job in jobs if job.updated_us is not None]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from scanner.records import (
     FindingRequest,
     JobOverview,
     JobRow,
-    JobStatus,
     MembershipRow,
     Page,
     PipelineRow,
@@ -195,12 +195,11 @@ def test_phase_and_percent_are_those_of_the_row_or_follow_from_it(world: World) 
 
 def test_an_overview_is_of_one_moment_whatever_is_written_while_it_is_read(world: World) -> None:
     """The images that come once the jobs have been read are in no part of the answer."""
-    read = world.queries._jobs.statuses
     names = ["products/p/0.png"]
     world.files(*names)
 
-    def read_and_write(job_id: str | None) -> list[JobStatus]:
-        found = read(job_id)
+    def and_write(read: Callable[..., Any], *args: str) -> Any:
+        found = read(*args)
         names.append(f"products/p/{len(names)}.png")
         world.files(*names)
         return found
@@ -213,10 +212,11 @@ def test_an_overview_is_of_one_moment_whatever_is_written_while_it_is_read(world
         assert (total, report.assets) == (1, len(names) - 1)
         return jobs[0]
 
-    for ask in (one, all):
+    for first, ask in (("status", one), ("lines", all)):
         before = len(names)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(world.queries._jobs, "statuses", read_and_write)
+            read = getattr(world.queries._jobs, first)
+            patch.setattr(world.queries._jobs, first, partial(and_write, read))
             job = ask()
         assert job is not None
         assert job.status.images == before
