@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browser import Look, Site, chromium, looking, serving_demo
 from running import Serving
@@ -340,6 +341,35 @@ def test_the_chart_and_the_bars_follow_the_work(look: Look, site: Site) -> None:
     look.hold()
 
 
+def test_the_rate_of_the_last_minutes_is_told_and_how_long_the_rest_takes(look: Look, site: Site) -> None:
+    page = look.page
+    page.clock.install()
+    overview = site.json(f"/jobs/{JOB}/overview")
+    masks = overview["summary"]["video_frames"]["segment"]
+    overview["summary"]["video_frames"]["embedding"]["done"] = overview["summary"]["video_frames"]["total"]
+    page.route(re.compile("/overview$"), lambda route: route.fulfill(json=overview))
+    look.open(f"#/jobs/{JOB}", JOB)
+    rows = page.get_by_role("region", name=re.compile("Video frames")).locator(".features li")
+    assert "measuring the rate" in rows.nth(0).inner_text()
+    total, before = overview["summary"]["video_frames"]["total"], masks["done"]
+    masks["done"] = before - 3
+    page.clock.run_for(2000)
+    rows.nth(0).get_by_text(f"{before - 3} of {total}").wait_for()
+    masks["done"] = before + 3
+    for _ in range(40):  # a little more than a minute
+        page.clock.run_for(2000)
+        page.wait_for_timeout(20)  # the answers themselves take real time
+    rows.nth(0).get_by_text(f"{before + 3} of {total}").wait_for()
+    rate = re.search(r"\+([\d.]+) a minute, about (\d+) (s|min|h) left", rows.nth(0).inner_text())
+    assert rate is not None, rows.nth(0).inner_text()
+    assert 1.5 < float(rate[1]) < 3
+    left = {"s": 1, "min": 60, "h": 3600}[rate[3]] * int(rate[2])
+    assert 0.8 < left / (60 * (total - before - 3) / float(rate[1])) < 1.25
+    assert "all done" in rows.nth(1).inner_text()
+    assert "no change in the last minutes" in rows.nth(2).inner_text()
+    look.hold()
+
+
 def test_findings_of_a_job_can_be_filtered_and_searched(look: Look, site: Site) -> None:
     look.open(f"#/jobs/{JOB}", JOB)
     rows = look.page.locator("tbody tr")
@@ -425,6 +455,11 @@ def test_an_asset_shows_picture_mask_keypoints_and_embedding(look: Look, site: S
     assert page.locator(".strip rect").count() == 512
     figures = page.get_by_role("region", name=re.compile("Embedding")).inner_text()
     assert re.search(r"1\s+Norm|Norm\s+1\b", figures)
+    values = np.frombuffer(asset.made("embedding"), "<f4")
+    for name, value in (("Min", values.min()), ("Max", values.max())):
+        shown = re.search(rf"{name}\s+(-?[\d.]+)", figures)
+        assert shown is not None, figures
+        assert float(shown[1]) == pytest.approx(float(value), abs=1e-4)
     slider = page.get_by_role("slider", name="Opacity of the mask")
     slider.fill("20")
     until(lambda: "mask=20" in page.url, "the address holds the opacity")
@@ -445,6 +480,11 @@ def test_an_asset_shows_its_files_beside_the_claims(look: Look, site: Site) -> N
         row = table.locator(f"[data-key={file['feature']}]").inner_text()
         assert (file["path"] or "no file") in row
         assert (file["claimed"] or "nothing") in row
+        if file["path"]:
+            size, time = re.search(r"([\d.]+ k?B) · (\d+ \w+ [\d:]{8})", row).groups()  # type: ignore[union-attr]
+            number, unit = size.split()
+            assert float(number) * {"B": 1, "kB": 1000}[unit] == pytest.approx(file["size"], rel=0.05)
+            assert time.endswith(file["modified_at"][11:19])
     assert "a file that is not there" in table.locator("[data-key=keypoints]").inner_text()
     found = look.page.get_by_role("region", name=re.compile("Findings")).inner_text()
     assert "missing" in found
