@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 from scanner.findings import FRAMES
@@ -52,6 +54,7 @@ class FindingReader:
         self._asked: set[FindingRequest] = set()
         self._totals: dict[Hashable, int] = {}
         self._lowest: dict[int, str | None] = {}
+        self._job_scopes: dict[str | None, tuple[int, ...]] = {}
 
     def verification(self, job: str | None) -> Verification:
         """The report."""
@@ -82,16 +85,14 @@ class FindingReader:
         page = wanted.page
         remembered = None if is_natural(wanted) else self._remembered(wanted)
         if remembered is not None:
-            keys, total = remembered[page.offset : page.offset + page.limit], len(remembered)
-        else:
-            filters = self._filters(wanted)
-            scopes = self._scopes(wanted.job_id) if is_natural(wanted) else []
-            if 1 < len(scopes) <= MERGED:
-                keys = self._merged(scopes, page)
-            else:
-                keys = self._keys(filters, _order(page), page.limit, page.offset)
-            total = self._counted(wanted) if wanted.q is None else self._count(filters)
-        return self._with_keys(keys), total
+            keys = remembered[page.offset : page.offset + page.limit]
+            return self._with_keys(keys), len(remembered)
+        filters = self._filters(wanted)
+        total = self._counted(wanted) if wanted.q is None else self._count(filters)
+        scopes = self._scopes(wanted.job_id) if is_natural(wanted) else ()
+        if 1 < len(scopes) <= MERGED:
+            return self._with_keys(self._merged(scopes, page)), total
+        return self._with_keys(self._keys(filters, _order(page), page.limit, page.offset)), total
 
     def forget(self) -> None:
         """The index has changed: drop what is remembered of it."""
@@ -99,6 +100,7 @@ class FindingReader:
         self._asked.clear()
         self._totals.clear()
         self._lowest.clear()
+        self._job_scopes.clear()
 
     def portion(self, wanted: FindingRequest, place: Place | None) -> tuple[list[FindingItem], Place | None]:
         """The findings that follow on a place in the order, and the place of the last, whatever the limit.
@@ -109,15 +111,7 @@ class FindingReader:
         if place is not None:
             filters.add(*_behind(terms, place))
         rows = self._rows(filters, terms, PORTION, 0)
-        return list(map(_item, rows)), rows[-1][10:] if len(rows) == PORTION else None
-
-    def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
-        """All findings, whatever the page's limit; read in portions, so that nothing is held meanwhile."""
-        found, place = self.portion(wanted, None)
-        yield from found
-        while place is not None:
-            found, place = self.portion(wanted, place)
-            yield from found
+        return [_item(row, row[9]) for row in rows], rows[-1][10:] if len(rows) == PORTION else None
 
     def of_asset(self, type: AssetType, id: str) -> list[FindingItem]:
         """The findings of one asset."""
@@ -125,7 +119,7 @@ class FindingReader:
         filters.add("f.type=?", int(type))
         filters.add("f.id=?", id)
         page = Page(_ONE_ASSET, 0, "asset_id", False)
-        return [_item(row) for row in self._rows(filters, _order(page), page.limit, 0)]
+        return [_item(row, row[9]) for row in self._rows(filters, _order(page), page.limit, 0)]
 
     # --- parts -----------------------------------------------------------------------------------
 
@@ -177,13 +171,9 @@ class FindingReader:
         """The findings with these keys, in the order given."""
         if not keys:
             return []
-        sql = (
-            f"SELECT {_TEXTS}, f.scope FROM findings f"
-            f" WHERE (f.type, f.id, f.feature, f.kind) IN (VALUES {', '.join(['(?, ?, ?, ?)'] * len(keys))})"
-        )
-        rows = self._db.execute(sql, [value for key in keys for value in key])
-        found = {row[:4]: _item((*row[:9], self._lowest_job(row[9]))) for row in rows}
-        return [found[key] for key in keys]
+        rows = self._db.execute(_keyed(len(keys)), list(chain.from_iterable(keys))).fetchall()
+        lowest = {scope: self._lowest_job(scope) for scope in {row[9] for row in rows}}
+        return [_item(row, lowest[row[9]]) for row in rows]
 
     def _lowest_job(self, scope: int) -> str | None:
         """The job of what is in a scope."""
@@ -232,9 +222,14 @@ class FindingReader:
             filters.add("instr(search_key(f.id), ?) OR instr(search_key(? || f.path), ?)", key, root, key)
         return filters
 
-    def _scopes(self, job: str | None) -> list[int]:
-        rows = self._db.execute("SELECT scope FROM job_scopes WHERE job=?", (job,))
-        return [scope for (scope,) in rows]
+    def _scopes(self, job: str | None) -> tuple[int, ...]:
+        scopes = self._job_scopes.get(job)
+        if scopes is None:
+            rows = self._db.execute("SELECT scope FROM job_scopes WHERE job=?", (job,))
+            if len(self._job_scopes) >= _MOST_ASKED:
+                self._job_scopes.clear()
+            scopes = self._job_scopes[job] = tuple(scope for (scope,) in rows)
+        return scopes
 
     def _counted(self, wanted: FindingRequest) -> int:
         """How many findings there are, by the counters."""
@@ -274,11 +269,16 @@ def is_natural(wanted: FindingRequest) -> bool:
 
 def _order(page: Page) -> list[_Term]:
     """The order of a page: nulls last, ties by id, type, feature and kind ascending."""
+    return _order_of(page.sort_by, page.descending)
+
+
+@lru_cache
+def _order_of(sort: str, descending: bool) -> list[_Term]:
     first = {
-        "asset_id": [_Term("id", page.descending)],
-        "kind": [_Term("kind", page.descending)],
-        "path": [_Term("path IS NULL"), _Term("path", page.descending)],
-    }[page.sort_by]
+        "asset_id": [_Term("id", descending)],
+        "kind": [_Term("kind", descending)],
+        "path": [_Term("path IS NULL"), _Term("path", descending)],
+    }[sort]
     named = {term.sql for term in first}
     return [*first, *(_Term(name) for name in _TIES if name not in named)]
 
@@ -300,8 +300,19 @@ def _behind(terms: Sequence[_Term], last: Sequence[Any]) -> tuple[Any, ...]:
     return f"{begin} AND ({behind})", last[0], *values
 
 
-def _item(row: Sequence[Any]) -> FindingItem:
-    type, id, feature, kind, path, claimed, detail, since, seen, job = row[:10]
+@lru_cache
+def _keyed(count: int) -> str:
+    """The statement for so many findings whose keys are given, in their order, each with its scope."""
+    # A cross join goes through its tables in the order in which they are written.
+    return (
+        f"WITH wanted(t, i, n, k) AS (VALUES {', '.join(['(?, ?, ?, ?)'] * count)})"
+        f" SELECT {_TEXTS}, f.scope FROM wanted CROSS JOIN findings f"
+        f" ON f.type=t AND f.id=i AND f.feature=n AND f.kind=k"
+    )
+
+
+def _item(row: Sequence[Any], job: str | None) -> FindingItem:
+    type, id, feature, kind, path, claimed, detail, since, seen = row[:9]
     return FindingItem(
         job,
         _TYPES[type],

@@ -277,11 +277,19 @@ class Queries:
         self, wanted: FindingRequest, place: Place | None
     ) -> tuple[list[FindingItem], Place | None]:
         """Some of all findings; see :meth:`FindingReader.portion`."""
-        return self._findings.portion(wanted, place)
+        with self._moment():
+            return self._findings.portion(wanted, place)
 
     def all_findings(self, wanted: FindingRequest) -> Iterator[FindingItem]:
-        """All findings in the order that the page names, whatever its limit and offset."""
-        return self._findings.all_findings(wanted)
+        """All findings in the order that the page names, whatever its limit and offset.
+
+        They are read in portions, between which the index may change: nothing is held meanwhile.
+        """
+        found, place = self.findings_behind(wanted, None)
+        yield from found
+        while place is not None:
+            found, place = self.findings_behind(wanted, place)
+            yield from found
 
     # --- everything at once ----------------------------------------------------------------------
 

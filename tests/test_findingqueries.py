@@ -101,3 +101,20 @@ def test_a_page_of_a_job_is_read_from_an_index(queries: Queries, sort: str) -> N
     plan = [step[3] for step in queries._db.execute(f"EXPLAIN QUERY PLAN {page}", values)]
     merged = len(queries._findings._scopes("j")) <= MERGED
     assert any("TEMP B-TREE" in step for step in plan) != merged, plan
+
+
+def test_scopes_that_a_job_gains_are_seen_by_pages_and_streams(queries: Queries) -> None:
+    asked = FindingRequest(Page(500, 0, "asset_id", False), "j")
+
+    def total() -> int:
+        found = queries.findings(asked)
+        assert found is not None
+        assert len(found[0]) == len(list(queries.all_findings(asked)))
+        return len(found[0])
+
+    before = total()
+    with closing(Index(queries.path, Config())) as index, index.db:
+        index.db.execute("UPDATE job_scopes SET job='j' WHERE job='k'")
+        index.db.execute("UPDATE meta SET value=value+1 WHERE key='revision'")
+    assert len(list(queries.all_findings(asked))) > before
+    assert total() > before

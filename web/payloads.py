@@ -167,6 +167,8 @@ class Payloads:
 
     def finding(self, item: FindingItem) -> Finding:
         """An item of the list of findings."""
+        since, seen = item.since_us // 1_000_000, item.seen_us // 1_000_000
+        since_at = self._second(since)
         return Finding(
             item.job_id,
             _TYPE_NAMES[item.type],  # type: ignore[arg-type]  # the two names are the members of the enum
@@ -176,8 +178,8 @@ class Payloads:
             self.path(item.path),
             item.claimed_path,
             item.detail,
-            self.time(item.since_us),
-            self.time(item.seen_us),
+            since_at,
+            since_at if seen == since else self._second(seen),
         )
 
     def verification(self, report: Verification) -> VerificationReport:
