@@ -93,18 +93,14 @@ def _differing(
             yield position
 
 
-def with_rows(assets: Assets, rows: Rows) -> list[Assets]:
-    """The same assets with what their rows say, by owner."""
+def with_rows(assets: Assets, rows: Rows, owners: Sequence[str | None]) -> Sequence[str | None]:
+    """Let the assets have what their rows say; returns their owners, which were ``owners`` without that."""
     if not any(rows):
-        return [assets]
-    owners: dict[str | None, list[bool]] = {}
+        return owners
     for position, row in enumerate(rows):
-        owners.setdefault(owner_of(row, assets.owner), [False] * len(rows))[position] = True
         if row is not None:
             _add(assets, position, row)
-    if len(owners) == 1:
-        return [assets._replace(owner=owner) for owner in owners]
-    return [assets.those(selected)._replace(owner=owner) for owner, selected in owners.items()]
+    return list(map(owner_of, rows, owners))
 
 
 def _add(assets: Assets, position: int, row: AssetRow) -> None:

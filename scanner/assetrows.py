@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
 
@@ -74,20 +75,24 @@ class AssetRows:
         self.unlisted -= not before.resolved.listed
         self._count(case.key[0], before, None)
 
-    def insert(self, assets: Assets, scope: int) -> None:
-        """Insert assets of which the index knows none, by columns, and count them for their job."""
-        type, owner, ids = assets[:3]
-        numbers = range(self._next, self._next + len(ids))
+    def insert(self, assets: Assets, owners: Sequence[str | None], scopes: Sequence[int]) -> None:
+        """Insert assets of which the index knows none, by columns, and count them for their jobs; each has
+        an owner and a scope, whatever the group's own owner."""
+        type = assets.type
+        numbers = range(self._next, self._next + len(assets.ids))
         self._next = numbers.stop
-        alike = (repeat(value) for value in (type, scope, owner))
-        _WHOLE.run(self._db, zip(*alike, numbers, *assets.columns, strict=False))
+        _WHOLE.run(self._db, zip(repeat(type), scopes, owners, numbers, *assets.columns, strict=False))
         counts = self._owners.counts
-        for (has, checks), number in Counter(zip(assets.has, assets.checks, strict=True)).items():
+        alike = Counter(zip(scopes, assets.has, assets.checks, strict=True))
+        for (scope, has, checks), number in alike.items():
             for name in _counted(has & 7, checks):
                 key = (scope, type, name)
                 counts[key] = counts.get(key, 0) + number
-        if owner is not None:
-            self._owners.gain(AssetType(type), owner, len(ids), max(assets.image_mtimes))
+        times: dict[str, list[int]] = {}
+        for owner, time in zip(owners, assets.image_mtimes, strict=True):
+            if owner is not None:
+                times.setdefault(owner, []).append(time)
+        self._owners.gain(AssetType(type), {id: (len(some), max(some)) for id, some in times.items()})
 
     def flush(self, type: AssetType) -> bool:
         """Write what was taken; True if there was anything."""

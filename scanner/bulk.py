@@ -11,11 +11,12 @@ TOGETHER = 50
 
 
 class Insertion:
-    """Inserts rows ``into`` a table, each by ``values``, the text of one row, ``together`` so many."""
+    """Inserts rows ``into`` a table, each by ``values``, the text of one row, ``together`` so many; ``verb`` may
+    be to replace."""
 
-    def __init__(self, into: str, values: str, together: int = TOGETHER) -> None:
+    def __init__(self, into: str, values: str, together: int = TOGETHER, verb: str = "INSERT") -> None:
         self._together = together
-        self._one = f"INSERT INTO {into} VALUES {values}"
+        self._one = f"{verb} INTO {into} VALUES {values}"
         self._many = self._one + f",{values}" * (together - 1)
 
     def run(self, connection: Any, rows: Iterable[Sequence[Any]]) -> None:

@@ -111,9 +111,9 @@ class FindingTable:
         if len(self._pending) >= _PORTION:
             self.flush()
 
-    def note_video(self, video: str) -> None:
-        """Frames of a video have come, with nothing to disagree about."""
-        self._videos.add(video)
+    def note_videos(self, videos: Iterable[str]) -> None:
+        """Frames of these have come, with nothing to disagree about."""
+        self._videos.update(videos)
 
     def take_videos(self) -> set[str]:
         """The videos whose frames may have changed since the last call."""

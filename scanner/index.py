@@ -20,6 +20,7 @@ import apsw
 import msgspec
 
 from scanner import schema
+from scanner.arrivals import Arrivals
 from scanner.assets import AssetTable
 from scanner.cases import Comparison
 from scanner.claimpath import ClaimPaths
@@ -113,7 +114,8 @@ class Index:
             self.db.execute("INSERT OR IGNORE INTO meta VALUES('revision', ?)", (start,))
         self.claims = ClaimTable(self.db, self.paths)
         self._classify = Classifier(self.layout)
-        self.tree = Tree(self.db, self._flags_of)
+        self._arrivals = Arrivals(self.layout, self.claims)
+        self.tree = Tree(self.db, self._flags_of, self._arrivals.take)
         self.assets = AssetTable(
             self.db,
             self.layout,
@@ -130,7 +132,7 @@ class Index:
         self.findings = FindingTable(self.db, self.tree, self.assets, self.owners.counts, config.verify)
         self.mirror = Mirror(self.db, self.tree, self.claims, self.owners, self.assets)
         self.mirror.crawled = self.meta("crawled") is not None
-        self._intake = Intake(self.tree, self.claims, self.owners, self.assets, self.findings)
+        self._intake = Intake(self.tree, self.claims, self.owners, self.assets, self.findings, self._arrivals)
         self.revision = int(self.meta("revision") or 0)
         self.files, self.unmatched = self._count_files()
         self.census = self._count_kinds()
@@ -267,6 +269,7 @@ class Index:
     def _resolve(self) -> bool:
         """Resolve what is marked, write its findings, go on with what they mark; True if anything changed."""
         before = self.findings.writes
+        self._intake.settle(crawled=self.mirror.crawled, in_bulk=self._told is None)
         changed = self.assets.resolve_marked()
         while self.findings.flush():
             changed = self.assets.resolve_marked() or changed
@@ -296,10 +299,7 @@ class Index:
         for key, change in changes.census.items():
             self.census[key] += change
         self._changed = True
-        if changes.files_change > 0:
-            self.assets.mark_new_files(changes.files)
-        else:
-            self.assets.mark_files(changes.files)
+        self.assets.mark_files(changes.known)
 
     def _count_files(self) -> tuple[int, int]:
         row = self.db.execute(
@@ -334,6 +334,7 @@ class Index:
             self.db.execute("ROLLBACK")
         self.files, self.unmatched, self.census = files, unmatched, census
         self.totals = self._count_totals()
+        self._arrivals.forget()
         self.claims.forget()
         self.mirror.forget()
         self.assets.forget()

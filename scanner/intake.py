@@ -1,4 +1,7 @@
-"""Families whose rows are ready come into the index: in bulk, as far as nothing else is known about them."""
+"""Files of which nothing is known come into the index: in bulk, as far as they make whole assets.
+
+They come as families whose rows are ready, or one by one, gathered until the end of the transaction.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, compress
 
 from scanner.agreement import Agreement, Rows, with_rows
+from scanner.arrivals import Arrivals
 from scanner.assets import AssetTable
 from scanner.claims import ClaimTable
-from scanner.columns import Assets
+from scanner.columns import Assets, together
 from scanner.findings import FindingTable
 from scanner.owners import OwnerTable
 from scanner.ready import Ready
@@ -21,13 +25,20 @@ class Intake:
     to go the general way."""
 
     def __init__(
-        self, tree: Tree, claims: ClaimTable, owners: OwnerTable, assets: AssetTable, findings: FindingTable
+        self,
+        tree: Tree,
+        claims: ClaimTable,
+        owners: OwnerTable,
+        assets: AssetTable,
+        findings: FindingTable,
+        arrivals: Arrivals,
     ) -> None:
         self._tree = tree
         self._claims = claims
         self._owners = owners
         self._assets = assets
         self._findings = findings
+        self._arrivals = arrivals
         self._agreement = Agreement(tree, claims)
 
     def take(self, ready: Ready, *, crawled: bool) -> bool:
@@ -38,39 +49,67 @@ class Intake:
         if self._claims.any and self._claims.naming(ready.unmatched()):
             return False
         self._tree.insert(ready.directories, ready.files)
+        self._mark(ready, self._enter(ready.assets, crawled=crawled))
+        return True
+
+    def settle(self, *, crawled: bool, in_bulk: bool) -> None:
+        """Write the assets that the files make which have arrived one by one in the transaction, or with
+        ``in_bulk`` False leave them to the general way."""
+        if not self._arrivals:
+            return
+        arrived = self._arrivals.pop()
+        if not in_bulk:
+            self._assets.mark_new_files(arrived.states(range(len(arrived.paths))))
+            return
+        assets, rest = arrived.sorted_out(self._assets.rules)
+        again = set(self._enter(assets, crawled=crawled))
+        if again:
+            rest += [n for n, path in enumerate(arrived.paths) if path in again]
+        if rest:
+            self._assets.mark_new_files(arrived.states(rest))
+        self._assets.seek(arrived.keys)
+
+    def _enter(self, groups: Sequence[Assets], *, crawled: bool) -> list[str]:
+        """Write those that are as simple as they look, of assets by type and owner; returns the files of the
+        others."""
         again: list[str] = []
-        for assets in ready.assets:
+        for type in AssetType:
+            ours = [assets for assets in groups if assets.type == type]
+            if not ours:
+                continue
+            assets, owners = together(ours)  # all are asked about at once: there may be very many owners
             rows = self._agreement.rows(assets)
             told = self._told(assets, rows, crawled=crawled and self._assets.rules.database)
             if told:
                 again += _files(assets, [n in told for n in range(len(rows))])
                 simple = [n not in told for n in range(len(rows))]
                 assets, rows = assets.those(simple), list(compress(rows, simple))
-            for owned in with_rows(assets, rows):
-                self._write(owned)
-        self._mark(ready, again)
-        return True
+                owners = list(compress(owners, simple))
+            self._write(assets, with_rows(assets, rows, owners))
+        return again
 
     def _told(self, assets: Assets, rows: Rows, *, crawled: bool) -> set[int]:
         """The positions of assets of which something else is known."""
         type = AssetType(assets.type)
         known = self._assets.known_of(type, assets.ids)
-        if self._assets.marked:
-            known.update(id for id in assets.ids if self._assets.is_marked((type, id)))
+        if self._assets.marked or self._arrivals:
+            coming, is_marked = self._arrivals, self._assets.is_marked
+            known.update(id for id in assets.ids if is_marked((type, id)) or (type, id) in coming)
         told = {n for n, id in enumerate(assets.ids) if id in known} if known else set()
         if self._claims.any or crawled:
             told |= self._agreement.disputed(assets, rows, self._assets.recorded[type], crawled=crawled)
         return told
 
-    def _write(self, assets: Assets) -> None:
+    def _write(self, assets: Assets, owners: Sequence[str | None]) -> None:
         if not assets.ids:
             return
-        type, owner = AssetType(assets.type), assets.owner
-        scope = self._owners.disk_scope() if owner is None else self._owners.scopes(type, [owner])[owner]
-        self._assets.rows.insert(assets, scope)
+        type, known = AssetType(assets.type), {owner for owner in owners if owner is not None}
+        scopes: dict[str | None, int] = {None: self._owners.disk_scope()}
+        scopes.update(self._owners.scopes(type, list(known)))
+        self._assets.rows.insert(assets, owners, [scopes[owner] for owner in owners])
         self._assets.seek(path for path in chain(*assets.paths[1:]) if path is not None)
-        if type is AssetType.VIDEO_FRAME and owner is not None:
-            self._findings.note_video(owner)
+        if type is AssetType.VIDEO_FRAME:
+            self._findings.note_videos(known)
 
     def _mark(self, ready: Ready, again: Iterable[str]) -> None:
         """Let the general way find out about the rest, and about assets that are to be looked into."""

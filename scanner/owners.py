@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apsw
@@ -190,9 +190,24 @@ class OwnerTable:
             top = max((after for _, after in pairs if after is not None), default=None)
             self._adjust_one(type, id, change, top, {before for before, _ in pairs if before is not None})
 
-    def gain(self, type: AssetType, id: str, assets: int, newest: int) -> None:
-        """An owner has so many assets more, the newest image of which is of this time."""
-        self._adjust_one(type, id, assets, newest, ())
+    def gain(self, type: AssetType, gains: Mapping[str, tuple[int, int]]) -> None:
+        """Owners have so many assets more, the newest image of which is of this time."""
+        held = {id: rest for id, *rest in self._of(type, list(gains), "id, assets, newest, scope")}
+        new: list[tuple[object, ...]] = []
+        more: list[tuple[object, ...]] = []
+        for id, (count, newest) in gains.items():
+            if id in held:
+                before, latest, scope = held[id]
+                more.append((before + count, newest if latest is None else max(latest, newest), type, id))
+            else:
+                before, scope = 0, self.disk_scope()
+                new.append((type, id, scope, count, newest))
+            if self._local is not None and not before:
+                self._add(scope, type, 1)
+        self._db.executemany(
+            "INSERT INTO owners(type, id, recorded, scope, assets, newest) VALUES(?,?,0,?,?,?)", new
+        )
+        self._db.executemany("UPDATE owners SET assets=?, newest=? WHERE type=? AND id=?", more)
 
     def _adjust_one(
         self, type: AssetType, id: str, change: int, top: int | None, gone: Collection[int]

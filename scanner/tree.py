@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain, repeat
@@ -24,6 +24,9 @@ from scanner.records import Entry, Feature
 
 _DIRECTORIES = Insertion("dirs", "(?,?,?,?,?,?)")
 _FILES = Insertion("files", "(?,?,?,?,?,?,?,0)")
+_REPLACEMENT = Insertion("files", "(?,?,?,?,?,?,?,0)", verb="INSERT OR REPLACE")
+FEW = 4
+"""Up to so many names are asked for one by one: no more than it takes to ask for them together."""
 LINK = 1
 UNMATCHED = 2
 KIND = 7 << 2
@@ -48,12 +51,14 @@ class State(NamedTuple):
 class Changes:
     """What making one listing true has changed; paths are relative to the data root.
 
-    ``files`` maps a path to its new state, or None where it is gone. ``new_directories`` have to be
-    listed, ``gone_directories`` are no longer watched. ``held`` are files not applied yet, because they
-    may still be growing. ``fresh`` says that nothing was known of the directory before.
+    ``files`` maps a path to its new state, or None where it is gone; ``known`` are those that were there
+    before. ``new_directories`` have to be listed, ``gone_directories`` are no longer watched. ``held`` are
+    files not applied yet, because they may still be growing. ``fresh`` says that nothing was known of the
+    directory before.
     """
 
     files: dict[str, State | None] = field(default_factory=dict)
+    known: list[str] = field(default_factory=list)
     new_directories: list[str] = field(default_factory=list)
     gone_directories: list[str] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
@@ -64,11 +69,20 @@ class Changes:
 
 
 class Tree:
-    """Reads and writes ``dirs`` and ``files`` inside the caller's transaction."""
+    """Reads and writes ``dirs`` and ``files`` inside the caller's transaction.
 
-    def __init__(self, connection: apsw.Connection, flags_of: Callable[[str], int]) -> None:
+    ``arrive`` is told of files that were not there before, by path, and returns the flags of each.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        flags_of: Callable[[str], int],
+        arrive: Callable[[Sequence[str], Sequence[Entry]], list[int]],
+    ) -> None:
         self._db: Any = connection  # rows are typed where they are unpacked
         self._flags_of = flags_of
+        self._arrive = arrive
         self._ids: dict[str, int | None] = {}
         self._fresh: dict[str, dict[str, State]] = {}
         self._new_dirs: list[tuple[int | str, ...]] = []
@@ -88,7 +102,7 @@ class Tree:
             self._db.executemany("INSERT INTO dirs VALUES(?,?,?,?,?,?)", self._new_dirs)
             self._new_dirs.clear()
         if self._new_files:
-            self._db.executemany("INSERT OR REPLACE INTO files VALUES(?,?,?,?,?,?,?,?)", self._new_files)
+            _REPLACEMENT.run(self._db, self._new_files)
             self._new_files.clear()
 
     def directory_id(self, path: str) -> int | None:
@@ -265,6 +279,7 @@ class Tree:
             number = self.directory_id(path)
             for name, flags in self._db.execute("SELECT name, flags FROM files WHERE dir=?", (number,)):
                 changes.files[join(path, str(name))] = None
+                changes.known.append(join(path, str(name)))
                 changes.files_change -= 1
                 changes.unmatched_change -= bool(int(flags) & UNMATCHED)
                 changes.census[first_folder(path), kind_of(int(flags))] -= 1
@@ -328,14 +343,13 @@ class Tree:
         return {row[0]: row[1:] for row in rows}
 
     def _files_named(self, number: int, names: frozenset[str]) -> dict[str, tuple[int, ...]]:
-        found: dict[str, tuple[int, ...]] = {}
-        for name in names:
-            row = self._db.execute(
-                "SELECT inode, size, mtime, ctime, flags FROM files WHERE dir=? AND name=?", (number, name)
-            ).fetchone()
-            if row is not None:
-                found[name] = row
-        return found
+        columns = "SELECT name, inode, size, mtime, ctime, flags FROM files WHERE dir=? AND name"
+        if len(names) > FEW:
+            together = f"{columns} IN (SELECT value FROM json_each(?))"
+            rows = self._db.execute(together, (number, json.dumps(list(names)))).fetchall()
+        else:
+            rows = [row for name in names for row in self._db.execute(f"{columns}=?", (number, name))]
+        return {row[0]: row[1:] for row in rows}
 
     def _subdirectories(self, number: int, listing: Listing, changes: Changes) -> None:
         prefix = len(listing.directory) + 1 if listing.directory else 0
@@ -351,7 +365,10 @@ class Tree:
 
     def _named_subdirectories(self, listing: Listing, changes: Changes) -> None:
         now = set(listing.directories)
-        for name in listing.names or ():
+        names = listing.names or ()
+        if len(names) > FEW:
+            self._learn(join(listing.directory, name) for name in names)
+        for name in names:
             path = join(listing.directory, name)
             if name in now:
                 if self.directory_id(path) is None:
@@ -362,6 +379,7 @@ class Tree:
     def _remove_below(self, directory: str, changes: Changes) -> None:
         removed = self.remove(directory)
         changes.files.update(removed.files)
+        changes.known.extend(removed.known)
         changes.files_change += removed.files_change
         changes.unmatched_change += removed.unmatched_change
         changes.census.update(removed.census)
@@ -377,8 +395,8 @@ class Tree:
         young_ns: int,
     ) -> dict[str, State]:
         """Gather what is new or different; returns the states by name."""
-        states: dict[str, State] = {}
-        first = first_folder(listing.directory)
+        new: list[Entry] = []
+        different: list[Entry] = []
         prefix = f"{listing.directory}/" if listing.directory else ""
         for name, entry in listing.files.items():
             old = before.get(name)
@@ -388,15 +406,41 @@ class Tree:
             if (entry[3] >= young_ns or entry[4] >= young_ns) and hold(path, entry):
                 changes.held.add(path)
                 continue
-            _, inode, size, mtime, ctime, link = entry
-            flags = self._flags_of(path) | (LINK if link else 0)
-            self._new_files.append((number, name, inode, size, mtime, ctime, flags, 0))
-            states[name] = changes.files[path] = State(inode, size, mtime, ctime, flags, 0)
-            if old is None:  # the same path is always of the same kind
-                changes.files_change += 1
-                changes.census[first, kind_of(flags)] += 1
-            if flags & UNMATCHED or (old is not None and old[4] & UNMATCHED):
-                changes.unmatched_change += bool(flags & UNMATCHED) - bool(old and old[4] & UNMATCHED)
+            (new if old is None else different).append(entry)
+        if not new and not different:
+            return {}
+        paths = [prefix + entry[0] for entry in new]
+        flags = self._arrive(paths, new) if new else []
+        self._count(first_folder(listing.directory), flags, changes)
+        for entry in different:
+            path = prefix + entry[0]
+            paths.append(path)
+            flags.append(self._flags_of(path) | (LINK if entry[5] else 0))
+            changes.known.append(path)  # the same path is always of the same kind
+            changes.unmatched_change += bool(flags[-1] & UNMATCHED) - bool(before[entry[0]][4] & UNMATCHED)
+        return self._gather(number, paths, new + different, flags, changes)
+
+    @staticmethod
+    def _count(first: str, flags: Sequence[int], changes: Changes) -> None:
+        """Count files that are new, by the flags of each."""
+        changes.files_change += len(flags)
+        for one, number in Counter(flags).items():
+            changes.census[first, kind_of(one)] += number
+            changes.unmatched_change += number * bool(one & UNMATCHED)
+
+    def _gather(
+        self,
+        number: int,
+        paths: Sequence[str],
+        entries: Sequence[Entry],
+        flags: Sequence[int],
+        changes: Changes,
+    ) -> dict[str, State]:
+        """Have files written with the others; returns their states by name."""
+        states: dict[str, State] = {}
+        for path, (name, inode, size, mtime, ctime, _), one in zip(paths, entries, flags, strict=True):
+            self._new_files.append((number, name, inode, size, mtime, ctime, one))
+            states[name] = changes.files[path] = State(inode, size, mtime, ctime, one, 0)
         return states
 
     def _remove(
@@ -406,6 +450,7 @@ class Tree:
         gone = before.keys() - listing.files.keys() - listing.unreadable.keys()
         for name in gone:
             changes.files[join(listing.directory, name)] = None
+            changes.known.append(join(listing.directory, name))
             changes.files_change -= 1
             changes.unmatched_change -= bool(before[name][4] & UNMATCHED)
             changes.census[first, kind_of(before[name][4])] -= 1

@@ -36,7 +36,7 @@ def never(path: str, entry: Entry) -> bool:
 def tree() -> Iterator[Tree]:
     connection = apsw.Connection(":memory:")
     schema.create(connection)
-    yield Tree(connection, lambda path: 0)
+    yield Tree(connection, lambda path: 0, lambda paths, entries: [0] * len(paths))
     connection.close()
 
 
