@@ -10,19 +10,18 @@ from collections.abc import Iterable, Sequence
 from itertools import compress
 
 from scanner.claims import ClaimTable, Key
-from scanner.columns import Assets
 from scanner.layout import Layout
 from scanner.records import Entry
 from scanner.resolve import Rules
-from scanner.sighting import Sighted, Sorting
+from scanner.sighting import Owned, Sighted, Sorting
 from scanner.tree import LINK, UNMATCHED, State
 
 
 class Arrived:
     """Files by their positions: what was seen of them, and of what they make."""
 
-    def __init__(self, layout: Layout) -> None:
-        self.sighted = Sighted(layout)
+    def __init__(self, layout: Layout, *, foresee: bool) -> None:
+        self.sighted = Sighted(layout, foresee=foresee)
         self.entries: list[Entry] = []
         self.flags: list[int] = []
 
@@ -36,12 +35,15 @@ class Arrived:
         """The keys of artifacts that came before an image had told of them."""
         return self.sighted.keys_met()
 
-    def sorted_out(self, rules: Rules) -> tuple[list[Assets], list[int]]:
-        """The whole assets among them, by type and owner, and the positions of all other files; to be asked
-        once."""
+    def sorted_out(self, rules: Rules, *, elsewhere: bool) -> tuple[list[Owned], list[int]]:
+        """The whole assets among them, and the positions of all other files; to be asked once.
+
+        ``elsewhere``: also under which keys further artifacts of them may be.
+        """
         self.sighted.finish()
         _, _, sizes, mtimes, *_ = zip(*self.entries, strict=True)
-        return Sorting(self.sighted, sizes, mtimes, rules).sorted_out()
+        listed: frozenset[str] | None = frozenset() if elsewhere else None
+        return Sorting(self.sighted, sizes, mtimes, rules, listed).by_type()
 
     def states(self, positions: Iterable[int]) -> dict[str, State]:
         """Some of them by path, as the index has them."""
@@ -55,7 +57,7 @@ class Arrivals:
     def __init__(self, layout: Layout, claims: ClaimTable) -> None:
         self._layout = layout
         self._claims = claims
-        self._arrived = Arrived(layout)
+        self._arrived = Arrived(layout, foresee=False)
 
     def __len__(self) -> int:
         """How many files there are."""
@@ -78,8 +80,9 @@ class Arrivals:
         return flags
 
     def pop(self) -> Arrived:
-        """Give them all away."""
-        arrived, self._arrived = self._arrived, Arrived(self._layout)
+        """Give them all away. What comes next is probably alike: images alone, or artifacts as well."""
+        arrived = self._arrived
+        self._arrived = Arrived(self._layout, foresee=len(arrived.paths) > len(arrived.sighted.ids))
         return arrived
 
     def forget(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain, compress
+from itertools import compress
 from typing import Any, NamedTuple
 
 
@@ -63,17 +63,3 @@ class Assets(NamedTuple):
         """Some of the assets, without what is elsewhere."""
         columns = (list(compress(column, selected)) for column in self.columns)
         return Assets._make([self.type, self.owner, *columns, []])
-
-
-def together(groups: Sequence[Assets]) -> tuple[Assets, list[str | None]]:
-    """Assets of one type as one, and the owner of each."""
-    first = groups[0]
-    if len(groups) == 1:
-        return first, [first.owner] * len(first.ids)
-    owners: list[str | None] = []
-    elsewhere: list[tuple[int, str]] = []
-    for group in groups:
-        elsewhere.extend((len(owners) + position, key) for position, key in group.elsewhere)
-        owners += [group.owner] * len(group.ids)
-    columns = (list(chain.from_iterable(some)) for some in zip(*(g.columns for g in groups), strict=True))
-    return Assets._make([first.type, None, *columns, elsewhere]), owners

@@ -12,11 +12,12 @@ from scanner.agreement import Agreement, Rows, with_rows
 from scanner.arrivals import Arrivals
 from scanner.assets import AssetTable
 from scanner.claims import ClaimTable
-from scanner.columns import Assets, together
+from scanner.columns import Assets
 from scanner.findings import FindingTable
 from scanner.owners import OwnerTable
 from scanner.ready import Ready
 from scanner.records import AssetType
+from scanner.sighting import Owned
 from scanner.tree import Tree
 
 
@@ -49,7 +50,7 @@ class Intake:
         if self._claims.any and self._claims.naming(ready.unmatched()):
             return False
         self._tree.insert(ready.directories, ready.files)
-        self._mark(ready, self._enter(ready.assets, crawled=crawled))
+        self._mark(ready, self._enter(map(owned, ready.assets), crawled=crawled))
         return True
 
     def settle(self, *, crawled: bool, in_bulk: bool) -> None:
@@ -61,7 +62,7 @@ class Intake:
         if not in_bulk:
             self._assets.mark_new_files(arrived.states(range(len(arrived.paths))))
             return
-        assets, rest = arrived.sorted_out(self._assets.rules)
+        assets, rest = arrived.sorted_out(self._assets.rules, elsewhere=self._claims.any)
         again = set(self._enter(assets, crawled=crawled))
         if again:
             rest += [n for n, path in enumerate(arrived.paths) if path in again]
@@ -69,15 +70,11 @@ class Intake:
             self._assets.mark_new_files(arrived.states(rest))
         self._assets.seek(arrived.keys)
 
-    def _enter(self, groups: Sequence[Assets], *, crawled: bool) -> list[str]:
-        """Write those that are as simple as they look, of assets by type and owner; returns the files of the
+    def _enter(self, groups: Iterable[Owned], *, crawled: bool) -> list[str]:
+        """Write those that are as simple as they look, of assets by their type; returns the files of the
         others."""
         again: list[str] = []
-        for type in AssetType:
-            ours = [assets for assets in groups if assets.type == type]
-            if not ours:
-                continue
-            assets, owners = together(ours)  # all are asked about at once: there may be very many owners
+        for assets, owners in groups:
             rows = self._agreement.rows(assets)
             told = self._told(assets, rows, crawled=crawled and self._assets.rules.database)
             if told:
@@ -123,3 +120,8 @@ def _files(assets: Assets, selected: Sequence[bool]) -> list[str]:
     """The files of some of the assets."""
     files = chain.from_iterable(compress(column, selected) for column in assets.paths)
     return [path for path in files if path is not None]
+
+
+def owned(assets: Assets) -> Owned:
+    """Assets of one owner, each with it."""
+    return assets, [assets.owner] * len(assets.ids)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from scanner.matching import OWNER_NAMES, TYPES, Matcher, Placement, Rule, by_order
+from scanner.matching import OWNER_NAMES, TYPES, Matcher, Placement, Prospect, Rule, by_order
 from scanner.pattern import EXT, WILDCARD, Pattern, Template, encodable, fold_ext, is_proper, match_key
 from scanner.records import ARTIFACTS, AssetType, Feature
 from scanner.settings import LayoutConfig
@@ -30,14 +30,19 @@ class ImageNames(NamedTuple):
 
 
 class ToldImage(NamedTuple):
-    """An image whose path tells its asset's id, what else it says, and the keys of the asset's artifacts
-    with the feature of each."""
+    """An image whose path tells its asset's id, and what else it says."""
 
     type: AssetType
     asset_id: str
     owner_id: str | None
     timestamp: float | None
-    keys: dict[str, Feature]
+    prospect: Prospect
+    found: re.Match[str]
+
+    @property
+    def keys(self) -> dict[str, Feature]:
+        """The keys of the asset's artifacts with the feature of each, found out anew each time."""
+        return self.prospect.keys(self.found)
 
 
 class Layout:
@@ -164,7 +169,7 @@ class Layout:
             return None
         owner = found[prospect.owner] if prospect.owner else None
         timestamp = self._timestamp(found[prospect.frame]) if prospect.frame else None
-        return ToldImage(prospect.type, asset_id, owner, timestamp, prospect.keys(found))
+        return ToldImage(prospect.type, asset_id, owner, timestamp, prospect, found)
 
     def match_key(self, key: str, path: str) -> int | None:
         """The rank of the extension that makes ``path`` an instance of ``key`` (0 if exact), else None."""
@@ -175,7 +180,9 @@ class Layout:
 
         The number is the last run of digits in what ``{frame}`` stands for.
         """
-        runs = _DIGITS.findall(frame) if self._fps > 0 else []
+        if self._fps <= 0:
+            return None
+        runs = _DIGITS.findall(frame)
         seconds = float(runs[-1]) / self._fps if runs else math.inf
         return seconds if math.isfinite(seconds) else None
 

@@ -76,7 +76,7 @@ def make(family: Sequence[Listing], layout: Layout, rules: Rules, settle_ns: int
     flags = [one | LINK if link else one for one, link in zip(flags, links, strict=True)]
     files = Files(numbers, names, inodes, sizes, mtimes, ctimes, flags)
     directories = _directories(family)
-    assets, rest = Sorting(sighted, sizes, mtimes, rules, frozenset(directories.paths)).sorted_out()
+    assets, rest = Sorting(sighted, sizes, mtimes, rules, frozenset(directories.paths)).by_owner()
     deeper = [join(listing.directory, name) for listing in family[1:] for name in listing.directories]
     return Ready(family[0].device, seen_ns, directories, files, assets, rest, deeper)
 

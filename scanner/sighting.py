@@ -14,27 +14,32 @@ from scanner.records import AssetType, Feature
 from scanner.resolve import HAS, CheckState, Rules
 from scanner.tree import UNMATCHED, kind_flags
 
+Owned = tuple[Assets, Sequence[str | None]]
+"""Assets of one type, and the owner of each."""
 _FLAGS = [kind_flags(feature) for feature in Feature]
+_NOWHERE = (-1, -1, -1, -1)
 
 
 class Sighted:
     """What files are by their paths, and the assets that they make, each with a number.
 
-    ``places`` has four positions of files an asset, by Feature, -1 where none was met. ``odd`` are assets
-    with more files than that, ``loose`` the positions of all files that are in no place.
+    ``places`` has four positions of files an asset, by Feature, -1 where none was met; ``told`` is what the
+    path of its image says. ``odd`` are assets with more files than that, ``loose`` the positions of all files
+    that are in no place. ``foresee``: artifacts may be expected, so that it is worth remembering where the
+    images look for them; it turns true when there are any.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, foresee: bool = True) -> None:
         self.paths: list[str] = []
-        self.keys: list[dict[str, Feature]] = []
-        self.owners: list[tuple[AssetType, str | None]] = []
         self.ids: list[str] = []
-        self.timestamps: list[float | None] = []
+        self.told: list[ToldImage | None] = []
         self.places: list[int] = []
         self.odd: set[int] = set()
         self.loose: list[int] = []
+        self.foresee = foresee
         self._layout = layout
         self._numbers: dict[tuple[AssetType, str], int] = {}
+        self._keys: dict[int, dict[str, Feature]] = {}
         self._expected: dict[str, int] = {}
         self._guessed: list[tuple[int, Feature, str]] = []
 
@@ -62,7 +67,15 @@ class Sighted:
 
     def finish(self) -> None:
         """Call it when all files were taken."""
-        self.odd.update(n for n, feature, key in self._guessed if self.keys[n].get(key) is not feature)
+        self.odd.update(n for n, feature, key in self._guessed if self.keys(n).get(key) is not feature)
+
+    def keys(self, number: int) -> dict[str, Feature]:
+        """Where the image of an asset looks for its artifacts."""
+        keys = self._keys.get(number)
+        if keys is None:
+            told = self.told[number]
+            keys = self._keys[number] = {} if told is None else told.keys
+        return keys
 
     def keys_met(self) -> list[str]:
         """The keys of the artifacts that were met before their image, or without it."""
@@ -85,26 +98,27 @@ class Sighted:
             number = self._number(*asset)
             self._guessed.append((number, place.feature, place.key))
             self._put(4 * number + place.feature, position)
+            self.foresee = True
         return _FLAGS[place.feature]
 
     def _take_image(self, told: ToldImage, position: int) -> None:
         number = self._number(told.type, told.asset_id)
-        if self.places[4 * number] < 0:
-            self.owners[number] = (told.type, told.owner_id)
-            self.timestamps[number] = told.timestamp
-            self.keys[number] = told.keys
-            for key, feature in told.keys.items():
-                self._expected[key] = 4 * number + feature
-        self._put(4 * number, position)
+        place = 4 * number
+        if self.places[place] >= 0:
+            self._put(place, position)
+            return
+        self.places[place] = position
+        self.told[number] = told
+        if self.foresee:
+            for key, feature in self.keys(number).items():
+                self._expected[key] = place + feature
 
     def _number(self, type: AssetType, id: str) -> int:
         number = self._numbers.setdefault((type, id), len(self.ids))
         if number == len(self.ids):
             self.ids.append(id)
-            self.owners.append((type, None))
-            self.timestamps.append(None)
-            self.keys.append({})
-            self.places += (-1, -1, -1, -1)
+            self.told.append(None)
+            self.places += _NOWHERE
         return number
 
     def _put(self, place: int, position: int) -> None:
@@ -118,7 +132,8 @@ class Sighted:
 class Sorting:
     """Parts the assets that are whole from all other files, each of which has a size and an mtime.
 
-    ``listed`` are directories of which it is known what is not in them.
+    ``listed`` are directories of which it is known what is not in them; None: where else files may be is
+    asked for by nobody.
     """
 
     def __init__(
@@ -127,7 +142,7 @@ class Sorting:
         sizes: Sequence[int],
         mtimes: Sequence[int],
         rules: Rules,
-        listed: frozenset[str] = frozenset(),
+        listed: frozenset[str] | None,
     ) -> None:
         self._sighted = sighted
         self._sizes = sizes
@@ -136,20 +151,34 @@ class Sorting:
         self._checks = [_pending(has, rules) for has in range(8)]
         self._listed = listed
 
-    def sorted_out(self) -> tuple[list[Assets], list[int]]:
-        """The whole assets by type and owner, and the positions of all other files."""
+    def by_owner(self) -> tuple[list[Assets], list[int]]:
+        """The whole assets by type and owner, and the positions of all other files; to be asked once."""
+        whole, rest = self._parted()
+        groups: dict[tuple[AssetType, str | None], list[int]] = {}
+        for number, told in whole:
+            groups.setdefault((told.type, told.owner_id), []).append(number)
+        return [self._assets(*owner, numbers) for owner, numbers in groups.items()], rest
+
+    def by_type(self) -> tuple[list[Owned], list[int]]:
+        """The same for very many owners: the whole assets by type alone, each with its owner."""
+        whole, rest = self._parted()
+        owned: list[Owned] = []
+        for type in {told.type for _, told in whole}:
+            ours = [(number, told.owner_id) for number, told in whole if told.type is type]
+            owned.append((self._assets(type, None, [n for n, _ in ours]), [owner for _, owner in ours]))
+        return owned, rest
+
+    def _parted(self) -> tuple[list[tuple[int, ToldImage]], list[int]]:
+        """The numbers of the whole assets with what their images tell, and the positions of other files."""
         sighted, mtimes = self._sighted, self._mtimes
         rest, odd = sighted.loose, sighted.odd
         doubtful = mtimes and min(mtimes) < max(mtimes) - self._stale_ns
-        if doubtful or 0 in self._sizes or -1 in sighted.places[::4]:
+        if (sighted.foresee and doubtful) or 0 in self._sizes or -1 in sighted.places[::4]:
             odd.update(filter(self._is_odd, range(len(sighted.ids))))
-        whole: dict[tuple[AssetType, str | None], list[int]] = {}
-        for number, owner in enumerate(sighted.owners):
-            if number in odd:
-                rest.extend(place for place in sighted.places[4 * number : 4 * number + 4] if place >= 0)
-            else:
-                whole.setdefault(owner, []).append(number)
-        return [self._assets(*owner, numbers) for owner, numbers in whole.items()], rest
+        for number in odd:
+            rest.extend(place for place in sighted.places[4 * number : 4 * number + 4] if place >= 0)
+        told = enumerate(sighted.told)
+        return [(n, one) for n, one in told if one is not None and n not in odd], rest
 
     def _is_odd(self, number: int) -> bool:
         """Whether an asset has no image, or a file that is empty, or older than the image."""
@@ -167,8 +196,9 @@ class Sorting:
         image_mtimes = [mtimes[image] for image in images]
         updated = image_mtimes
         for column in others:
-            met = [mtimes[n] if n >= 0 else time for n, time in zip(column, image_mtimes, strict=True)]
-            updated = list(map(max, updated, met))
+            if any(has):
+                met = [mtimes[n] if n >= 0 else time for n, time in zip(column, image_mtimes, strict=True)]
+                updated = list(map(max, updated, met))
         segments, embeddings, keypoints = (
             [paths[n] if n >= 0 else None for n in column] for column in others
         )
@@ -178,28 +208,31 @@ class Sorting:
             [sighted.ids[n] for n in numbers],
             has,
             [self._checks[one] for one in has],
-            [sighted.timestamps[n] for n in numbers],
+            [told.timestamp if (told := sighted.told[n]) else None for n in numbers],
             [paths[n] for n in images],
             segments,
             embeddings,
             keypoints,
             image_mtimes,
             list(image_mtimes),
-            updated,
-            list(self._elsewhere(numbers, has)),
+            list(updated),
+            [] if self._listed is None else list(self._elsewhere(numbers, has, self._listed)),
         )
 
-    def _elsewhere(self, numbers: list[int], has: list[int]) -> Iterator[tuple[int, str]]:
+    def _elsewhere(
+        self, numbers: list[int], has: list[int], listed: frozenset[str]
+    ) -> Iterator[tuple[int, str]]:
         """Keys of artifacts that were not met, where that does not say that they are not there."""
         sighted = self._sighted
         for position, (number, one) in enumerate(zip(numbers, has, strict=True)):
-            if one.bit_count() == len(sighted.keys[number]):
+            keys = sighted.keys(number)
+            if one.bit_count() == len(keys):
                 continue
-            for key, feature in sighted.keys[number].items():
+            for key, feature in keys.items():
                 place = sighted.places[4 * number + feature]
                 if place >= 0 and sighted.paths[place] == key:
                     continue
-                if not is_exact(key) or key_directory(key) not in self._listed:
+                if not is_exact(key) or key_directory(key) not in listed:
                     yield position, key
 
 
