@@ -11,8 +11,10 @@ TOGETHER = 50
 
 
 class Insertion:
-    """Inserts rows ``into`` a table, each by ``values``, the text of one row, ``together`` so many; ``verb`` may
-    be to replace."""
+    """Inserts rows ``into`` a table, each by ``values``, the text of one row, ``together`` so many.
+
+    ``verb`` may say to replace what is there.
+    """
 
     def __init__(self, into: str, values: str, together: int = TOGETHER, verb: str = "INSERT") -> None:
         self._together = together
