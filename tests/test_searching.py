@@ -20,8 +20,9 @@ SEARCHES = (
     "/jobs/j_123/assets?kind=corrupt",
     "/jobs/j_123/verification/findings?q=x",
     "/verification/findings?sort_by=path",
+    "/overview?limit=100",
 )
-OTHERS = ("/jobs/j_123/images", "/jobs/j_123/assets", "/verification/findings", "/jobs?q=j")
+OTHERS = ("/jobs/j_123/images", "/jobs/j_123/assets", "/verification/findings", "/jobs?q=j", "/overview")
 
 
 @dataclass

@@ -174,8 +174,9 @@ class FakeQueries:
 
     def summary(self, job_id: str) -> JobSummary | None:
         self._called("summary", job_id)
-        if self._known(job_id) is None:
-            return None
+        return None if self._known(job_id) is None else self._summary(job_id)
+
+    def _summary(self, job_id: str) -> JobSummary:
         return JobSummary(
             job_id, FeatureCounts(600, 380, 410, 395), FeatureCounts(2400, 900, 1320, 1180), NOON_US
         )
@@ -198,8 +199,9 @@ class FakeQueries:
 
     def verification(self, job_id: str | None) -> Verification | None:
         self._called("verification", job_id)
-        if job_id is not None and self._known(job_id) is None:
-            return None
+        return None if job_id is not None and self._known(job_id) is None else self._report(job_id)
+
+    def _report(self, job_id: str | None) -> Verification:
         return Verification(
             job_id,
             3000,
@@ -214,17 +216,14 @@ class FakeQueries:
 
     def overview(self, job_id: str) -> JobOverview | None:
         self._called("overview", job_id)
-        status, summary, report = self.status(job_id), self.summary(job_id), self.verification(job_id)
-        if status is None or summary is None or report is None:
-            return None
-        return JobOverview(status, summary, report)
+        job = self._known(job_id)
+        return None if job is None else JobOverview(job, self._summary(job_id), self._report(job_id))
 
     def overviews(self, q: Any, phase: Any, page: Any) -> tuple[list[JobOverview], int, Verification]:
         self._called("overviews", q, phase, page)
-        found, total = self.jobs(q, phase, page)
-        report = self.verification(None)
-        assert report is not None
-        return [item for job in found if (item := self.overview(job.job_id))], total, report
+        jobs = self.jobs_list[page.offset : page.offset + page.limit]
+        found = [JobOverview(job, self._summary(job.job_id), self._report(job.job_id)) for job in jobs]
+        return found, len(self.jobs_list), self._report(None)
 
     def findings(self, wanted: FindingRequest) -> tuple[list[FindingItem], int] | None:
         self._called("findings", wanted)
