@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
-from scanner.findings import FRAMES
+from scanner.findings import CONFIRMED, FRAMES
 from scanner.owners import search_key
 from scanner.querysql import MERGED, Filter
 from scanner.records import AssetType, Feature, FindingItem, FindingRequest, Kind, Page, Verification
@@ -20,7 +20,8 @@ PORTION = 1000
 _ONE_ASSET = 500
 # A job is one that has a row: an owner may name another, which nobody could ask for.
 _LOWEST_JOB = "SELECT min(job) FROM job_scopes js JOIN jobs USING(job) WHERE js.scope="
-_TEXTS = "f.type, f.id, f.feature, f.kind, f.path, f.claimed, f.detail, f.since, f.seen"
+_CONFIRMED = f"coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key='{CONFIRMED}'), 0)"
+_TEXTS = f"f.type, f.id, f.feature, f.kind, f.path, f.claimed, f.detail, f.since, max(f.seen, {_CONFIRMED})"
 _COLUMNS = f"{_TEXTS}, ({_LOWEST_JOB}f.scope)"
 _TYPES, _FEATURES, _KINDS = tuple(AssetType), tuple(Feature), {str(kind): kind for kind in Kind}
 _MOST_ASKED = 1000

@@ -28,6 +28,8 @@ FRAMES = 4
 """In the place of a feature: the finding is about the frames of a video, whose id is the asset's."""
 SAME = 4
 """From how many images on identical embeddings are suspect."""
+CONFIRMED = "confirmed"
+"""The key in ``meta`` of when everything published was last confirmed as a whole, in microseconds."""
 STRANGE = (Kind.MISSING, Kind.MISPLACED, Kind.OUTSIDE)
 """The kinds that a prefix which is not mounted brings about."""
 CHECKED_WITH_IMAGE = (Feature.SEGMENT, Feature.KEYPOINTS)

@@ -240,6 +240,11 @@ class Index:
         """Keep a value in the index."""
         self.db.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (key, value))
 
+    def publish_meta(self, key: str, value: int | str) -> None:
+        """Keep a value in the index that is part of answers: for readers the index has changed."""
+        self.set_meta(key, value)
+        self._changed = True
+
     def recorded(self) -> dict[AssetType, frozenset[Feature]] | None:
         """Which features the rows of each type had a column for when all assets were compared by them."""
         text = self.meta("recorded")

@@ -10,7 +10,7 @@ from scanner.backlog import SLICE, Backlog, Slices
 from scanner.config import Config
 from scanner.contentchecks import ContentChecks
 from scanner.exceptions import IndexFull
-from scanner.findings import FRAMES, STORED, Status, Stored
+from scanner.findings import CONFIRMED, FRAMES, STORED, Status, Stored
 from scanner.floods import Floods
 from scanner.framegaps import FrameGaps
 from scanner.poller import PollerStatus
@@ -250,10 +250,18 @@ class Verifier:
             yield
 
     def _note_pass(self) -> None:
-        """Let readers know when everything was last looked at."""
+        """Let readers know when everything was last looked at, and findings confirmed by it."""
         if self._passed_ns == self._worker.last_pass_ns or self._worker.last_pass_ns is None:
             return
         passed_ns = self._worker.last_pass_ns
         with self._index.transaction():
-            self._index.set_meta("last_pass", passed_ns // 1000)
+            self._index.publish_meta("last_pass", passed_ns // 1000)
+            if self._all_was_seen():
+                self._index.publish_meta(CONFIRMED, passed_ns // 1000)
         self._passed_ns = passed_ns
+
+    def _all_was_seen(self) -> bool:
+        """Whether a pass that ends now has seen disk and rows: what it has not refuted, it confirms."""
+        status = self._database()
+        hidden = self._worker.unreadable or self._worker.roots.unavailable()
+        return not hidden and (status is None or status.reachable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -540,6 +541,28 @@ def test_findings_below_a_root_that_is_gone_stay_as_they_were(site: Site) -> Non
         drive(inspection, lambda: not inspection.worker.pending)
         assert kinds(published(queries)) == kinds(before)
         assert inspection.faults
+
+
+def test_a_pass_that_sees_everything_confirms_what_is_published(site: Site) -> None:
+    site.product_image("0", seg_mask_path=str(site.root / "products/p/0/seg.png"))
+    with site.looked() as (inspection, queries):
+
+        def after_a_pass() -> FindingItem:
+            last = report(queries).last_pass_us
+            inspection.worker.begin_pass()
+            drive(inspection, lambda: report(queries).last_pass_us != last and inspection.done)
+            (found,) = published(queries)
+            return found
+
+        (first,) = published(queries)
+        again = after_a_pass()
+        assert again.seen_us > first.seen_us
+        assert replace(again, seen_us=first.seen_us) == first
+        assert again.seen_us == report(queries).last_pass_us
+        inspection.worker.unreadable["frames/w"] = errno.EACCES
+        assert after_a_pass().seen_us == again.seen_us, "not everything could be read"
+        inspection.worker.unreadable.clear()
+        assert after_a_pass().seen_us > again.seen_us
 
 
 def test_nothing_is_claimed_missing_where_the_database_was_never_read(site: Site) -> None:

@@ -207,3 +207,24 @@ def test_a_column_that_is_not_there_leaves_nothing_unrecorded(
             world.database.execute("ALTER TABLE product_images DROP COLUMN kp_blob_path")
             until(lambda: unrecorded() == {"segment": 1}, "the column is gone")
             assert server.get("/verification").json()["total"] == 1
+
+
+def test_every_pass_is_told_of_where_nothing_else_changes(tmp_path: Path) -> None:
+    """An answer that is kept while the index is the same would tell of the first pass for ever."""
+    with closing(KindWorld(tmp_path)) as world:
+        expected = make(world, "stale")
+        settings = {"SIDECAR_VERIFY__GRACE_SECONDS": 0.2, "SIDECAR_SCAN__RESCAN_SECONDS": 1}
+        with Serving(tmp_path, {**settings, "SIDECAR_DATABASE__URL": world.url}) as server:
+            server.ready()
+            until(lambda: server.get("/verification").json()["total"] == len(expected), "all are found")
+
+            def told() -> tuple[str, str, str]:
+                report, page = server.get("/verification"), server.get("/verification/findings").json()
+                (seen,) = {item["seen_at"] for item in page["items"]}
+                return report.headers["etag"], report.json()["last_pass_at"], seen
+
+            first = told()
+            until(
+                lambda: all(new > old for new, old in zip(told()[1:], first[1:], strict=True)), "a later pass"
+            )
+            assert told()[0] != first[0]
