@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import apsw
+
 from scanner import assetqueries, schema
 from scanner.assetqueries import (
     ASSETS,
@@ -87,6 +89,7 @@ class Queries:
         self.path = path
         self._db: Any = db  # rows are typed where they are unpacked
         prepare(self._db)
+        self.revision()  # SQLite opens what it keeps beside the file when it first reads: now that is there
         local = not config.database.url
         self._jobs = JobReader(self._db, local)
         self._videos = VideoReader(self._db, local)
@@ -111,6 +114,13 @@ class Queries:
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
+
+    def is_whole(self) -> bool:
+        """Whether all of the index can be read; every page is looked at."""
+        try:
+            return bool(self._db.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)])
+        except apsw.Error:
+            return False
 
     def revision(self) -> int:
         """A number that is another one whenever the index changed."""

@@ -139,15 +139,20 @@ def main() -> int:
     logs.configure(config.log)
     tune_interpreter()
     board = Board.open(directory / "board")
-    service = Service(config, _index_file(directory, config), board)
-    _stop_on_signals(service)
-    _stop_on_end_of_input(service)
-    control = ControlServer(directory, service.lookup)
-    control.start()
+    path = _index_file(directory, config)
     try:
-        service.run()
-    finally:
-        control.stop()
+        service = Service(config, path, board)
+        _stop_on_signals(service)
+        _stop_on_end_of_input(service)
+        control = ControlServer(directory, service.lookup)
+        control.start()
+        try:
+            service.run()
+        finally:
+            control.stop()
+    except Exception:
+        _remove(path)  # the reason may lie in it, and would end the next scanner too
+        raise
     return 0
 
 
@@ -174,9 +179,14 @@ def _index_file(directory: Path, config: Config) -> Path:
     for path in directory.glob("index-*.db"):
         if is_whole(path, config):
             return path
-        for part in directory.glob(path.name + "*"):
-            part.unlink()
+        _remove(path)
     return directory / f"index-{time.time_ns()}.db"
+
+
+def _remove(path: Path) -> None:
+    """Take an index away, with the files that SQLite keeps beside it; who reads it goes on doing so."""
+    for part in path.parent.glob(path.name + "*"):
+        part.unlink()
 
 
 def _stop_on_signals(service: Service) -> None:

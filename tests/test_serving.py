@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ from pathlib import Path
 import pytest
 from running import Serving, alive, insert_job, make_database, refused, send, state_of
 from waiting import until
+
+FRAMES = 4000
 
 
 def test_a_killed_scanner_is_restarted_and_takes_the_index_over(tmp_path: Path) -> None:
@@ -64,21 +68,69 @@ def test_readiness_once_reached_stays_while_the_scanner_is_replaced(tmp_path: Pa
         assert (200, 404, "complete") in seen
 
 
-def test_a_damaged_index_is_replaced(tmp_path: Path) -> None:
-    """Its answers come from the new file, without a restart of the web process."""
+def many(base: Path) -> int:
+    """Make so many frames that a crawl of them takes a while."""
+    for number in range(FRAMES):
+        directory = base / "data" / "frames" / f"v{number % 100}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{number:06}.jpg").write_bytes(b"not empty")
+    return FRAMES
+
+
+@contextlib.contextmanager
+def stopped_then_killed(scanner: int) -> Iterator[None]:
+    """Inside, the scanner stands still; it goes on no more."""
+    send(scanner, signal.SIGSTOP)
+    until(lambda: state_of(scanner) == "T", "it is stopped")
+    yield
+    send(scanner, signal.SIGKILL)
+
+
+def test_a_lost_index_is_replaced_and_answers_until_that_is_done(tmp_path: Path) -> None:
+    """Its answers come from the new file once that has everything, without a restart of the web process."""
+    count = many(tmp_path)
     with Serving(tmp_path) as server:
-        server.write(1)
         server.ready()
-        server.files(1)
-        scanner = server.scanner()
-        send(scanner, signal.SIGSTOP)
-        for path in server.directories()[0].glob("index-*.db*"):
-            path.unlink()
-        send(scanner, signal.SIGKILL)
-        server.write(2)
-        until(lambda: server.frames() == 2, "both files")
+        server.files(count)
+        with stopped_then_killed(server.scanner()):
+            for path in server.directories()[0].glob("index-*.db*"):
+                path.unlink()
+        server.write(FRAMES)
+        seen: list[tuple[int, str, int]] = []
+
+        def replaced() -> bool:
+            searched = server.get("/jobs/local/assets?asset_type=video_frame&q=frame_0")
+            seen.append((searched.status, searched.headers["x-index-state"], server.frames()))
+            return seen[-1][2] == count + 1
+
+        until(replaced, "the new file, too")
         until(lambda: server.health()["status"] == "ok", "ok again")
+        assert {status for status, _, _ in seen} == {200}
+        assert {frames for _, _, frames in seen} == {count, count + 1}
+        assert "scanning" in {state for _, state, _ in seen}, "meanwhile a crawl went on"
         assert server.get("/nothing").status == 404
+
+
+def test_an_index_with_a_damaged_page_is_replaced(tmp_path: Path) -> None:
+    """Whoever takes it over meets that only when it reads there, and must not do so again and again."""
+    count = many(tmp_path)
+    with Serving(tmp_path) as server:
+        server.ready()
+        server.files(count)
+        (path,) = server.directories()[0].glob("index-*.db")
+        with stopped_then_killed(server.scanner()):
+            with contextlib.closing(sqlite3.connect(path)) as index:
+                index.execute("PRAGMA wal_checkpoint")
+                (page,) = index.execute("SELECT rootpage FROM sqlite_master WHERE name='files'").fetchone()
+                (size,) = index.execute("PRAGMA page_size").fetchone()
+            with path.open("r+b") as file:
+                file.seek((page - 1) * size)
+                file.write(b"\xff" * size)
+        server.write(FRAMES)
+        until(lambda: server.frames() == count + 1, "all files")
+        until(lambda: server.health()["status"] == "ok", "ok again")
+        assert not path.exists()
+        assert "CorruptError" in server.log
 
 
 def test_a_killed_server_takes_its_scanner_along_and_the_next_cleans_up(tmp_path: Path) -> None:

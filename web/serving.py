@@ -10,7 +10,7 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from operator import methodcaller
@@ -41,6 +41,7 @@ DRAIN_SECONDS = 1.5
 REOPEN_SECONDS = 0.2
 PREPARE_SECONDS = 0.1
 CANNOT_START = 2
+_WHOLE = methodcaller("is_whole")
 
 
 class CannotStart(Exception):  # noqa: N818 - a state, told in one line
@@ -112,7 +113,7 @@ async def serving(
     )
     server.add_sockets(sockets)
     beside = [
-        keep("following the index", partial(_follow, queries, board)),
+        keep("following the index", partial(_follow, queries, (divider, searches), board)),
         keep("dividing lists", partial(_prepare, queries, divider)),
         keep("telling others of requests", metrics.requests.keep_flushing),
     ]
@@ -157,16 +158,25 @@ def _context(
     )
 
 
-async def _follow(queries: Queries, board: Board) -> None:
-    """A scanner that could not take the index over has begun another file: read from that one."""
-    refused: str | None = None
+async def _follow(queries: Queries, others: Sequence[Searches], board: Board) -> None:
+    """A scanner that could not take the index over has begun another file: read from that one.
+
+    It has everything only once the scanner is ready: until then the last one answers, if it can.
+    """
+    refused = kept = None
     while True:
         await asyncio.sleep(REOPEN_SECONDS)
         snapshot = board.snapshot()
-        path = None if snapshot is None else snapshot["file"]
+        path = queries.path if snapshot is None else snapshot["file"]
+        if path == queries.path:
+            continue
         try:
-            if path is not None:
-                queries.follow(path)
+            if not board.read().ready and (path == kept or await others[0].ask(queries.path, _WHOLE)):
+                kept = path
+                continue
+            queries.follow(path)
+            for other in others:
+                await other.ask(path, methodcaller("revision"))  # while it is there
         except apsw.Error as error:  # it may have been replaced once more; until then the last one answers
             if path != refused:
                 LOG.warning("cannot read the new index %s: %s", path, error)
