@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from scanner.querysql import Branch, Filter, Order, Part, Source, list_sql, order_sql
+from scanner.querysql import Branch, Filter, Order, Part, Source, Standing, list_sql, order_sql
 from scanner.records import Kind
 
 HEAD = 512
@@ -78,9 +78,9 @@ class TextSearch:
         if not self._source.scopes:
             return Matches(0, array("q"))
         by_title = self._count_titled()
-        if not by_title:
+        if not by_title and all(self._source.standing(part) is not Standing.TURNED for part in order):
             return self._named_in(order)
-        named = self._named()
+        named = self._named(titled=by_title > 0)
         total = by_title + _count(named)
         if total <= FEW:
             numbers = self._sorted([*self._numbers_titled(), *_parsed(named)], order)
@@ -96,7 +96,10 @@ class TextSearch:
         return _parsed(self._text(f"{sql} AND owner IN ({self._owners})", self._titled_values))
 
     def _named_in(self, order: Order) -> Matches:
-        """All of which the id matches, where no title does: they are met in their order."""
+        """All of which the id matches, where no title does: they are met in their order.
+
+        Where an index has the ids of equals the other way round, SQLite would sort all of them for that.
+        """
         filters, total, found = Filter(), 0, array("q")
         filters.add(self._id, *self._id_values)
         for part in order:
@@ -107,12 +110,17 @@ class TextSearch:
                 found += _parsed(text, HEAD - len(found))
         return Matches(total, found)
 
-    def _named(self) -> str:
-        """Those of which the id matches and the title does not, in whatever order."""
+    def _named(self, *, titled: bool) -> str:
+        """Those of which the id matches and the title, where any does, does not; in whatever order."""
         condition, values = self._source.whole()
-        sql = f"SELECT asset FROM assets WHERE {condition} AND ({self._id})"
-        sql += f" AND (owner IS NULL OR owner NOT IN ({self._owners}))"
-        return self._text(sql, [*values, *self._id_values, *self._titled_values])
+        sql, values = (
+            f"SELECT asset FROM assets WHERE {condition} AND ({self._id})",
+            [*values, *self._id_values],
+        )
+        if titled:
+            sql += f" AND (owner IS NULL OR owner NOT IN ({self._owners}))"
+            values += self._titled_values
+        return self._text(sql, values)
 
     def _head(self, order: Order) -> array[int]:
         filters, found = Filter(), array("q")
