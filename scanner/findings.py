@@ -78,15 +78,22 @@ _NO_DETAILS: dict[Feature, Detail] = {}
 
 class FindingTable:
     """Writes ``findings`` and ``details`` inside the caller's transaction; ``counts`` takes the changes
-    to the counters."""
+    to the counters. ``roots`` are those that patterns name: where one is away, no prefix is wrong."""
 
     def __init__(
-        self, connection: Any, tree: Tree, assets: AssetTable, counts: Counts, settings: VerifyConfig
+        self,
+        connection: Any,
+        tree: Tree,
+        assets: AssetTable,
+        counts: Counts,
+        settings: VerifyConfig,
+        roots: Sequence[str] = (),
     ) -> None:
         self._db = connection  # rows are typed where they are unpacked
         self._tree = tree
         self._assets = assets
         self._counts = counts
+        self._roots = roots
         self._grace_us = int(settings.grace_seconds * 1e6)
         self._pending: dict[Key, Comparison] = {}
         self._videos: set[str] = set()
@@ -364,7 +371,7 @@ class FindingTable:
         if claim.path is None:
             return first_parts("/" + claim.raw.lstrip("/"))
         folder, slash, _ = claim.path.partition("/")
-        if not slash or self._tree.directory_id(folder) is not None:
+        if not slash or folder in self._roots or self._tree.directory_id(folder) is not None:
             return None
         return folder
 

@@ -129,7 +129,9 @@ class Index:
         self.assets.recorded.update(self.recorded() or {})
         self.users = FileUsers(self.db, self.claims, self._classify, self.assets.expecting)
         self._told = compared
-        self.findings = FindingTable(self.db, self.tree, self.assets, self.owners.counts, config.verify)
+        self.findings = FindingTable(
+            self.db, self.tree, self.assets, self.owners.counts, config.verify, self.layout.roots
+        )
         self.mirror = Mirror(self.db, self.tree, self.claims, self.owners, self.assets)
         self.mirror.crawled = self.meta("crawled") is not None
         self._intake = Intake(self.tree, self.claims, self.owners, self.assets, self.findings, self._arrivals)

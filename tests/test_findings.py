@@ -400,6 +400,20 @@ def test_a_prefix_that_is_not_mounted_is_one_problem(site: Site) -> None:
         assert problem in inspection.reporter.snapshot(None)["problems"]
 
 
+def test_a_root_that_is_away_is_no_wrong_prefix(site: Site) -> None:
+    """Its claims all begin with the data root, to which no entry of ``path_map`` leads."""
+    for number in range(25):
+        site.product_image(f"{number}", seg_mask_path=str(site.root / f"products/p/{number}/seg.png"))
+    os.rename(site.root / "products", site.base / "away")
+    with site.looked() as (inspection, queries):
+        assert published(queries) == []
+        assert inspection.verifier.problems == []
+        assert report(queries).withheld == 0
+        assert inspection.verifier.waiting == 50
+        (fault,) = inspection.faults
+        assert f"root {site.root}/products is not there" in fault
+
+
 def test_a_prefix_that_several_columns_have_is_still_one_problem(site: Site) -> None:
     for number in range(25):
         claims = {"seg_mask_path": "seg.png", "kp_blob_path": "kp.bin"}
