@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from scanner import service
 from scanner.board import Board
-from scanner.config import load_config
+from scanner.config import Config, load_config
 from scanner.index import Index
 from scanner.rows import PollDone, PollFailed
 from scanner.service import VERIFY_SECONDS, Service
@@ -46,6 +47,26 @@ def test_what_comes_while_it_rests_is_pending_before_it_is_looked_at(
     service.run()
     board.close()
     assert told == [1]
+
+
+def test_an_index_of_another_configuration_or_none_at_all_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+
+    def configured(**environ: str) -> Config:
+        return load_config(
+            environ={"SIDECAR_DATA__ROOT": str(tmp_path / "data"), **environ}, cwd=str(tmp_path)
+        )
+
+    config = configured()
+    path = tmp_path / "index-1.db"
+    Index(str(path), config).close()
+    assert service._index_file(tmp_path, config) == path
+    assert service._index_file(tmp_path, configured(SIDECAR_WEB__PORT="9000")) == path, "it does not matter"
+    fresh = service._index_file(tmp_path, configured(SIDECAR_LAYOUT__FRAMES__FPS="25"))
+    assert (fresh.exists(), list(tmp_path.glob("index-*"))) == (False, [])
+    path.write_bytes(b"no database at all" * 1000)
+    assert service._index_file(tmp_path, config) not in (path, fresh)
+    assert not path.exists()
 
 
 def test_rows_go_before_verification_but_never_keep_it_away(tmp_path: Path) -> None:

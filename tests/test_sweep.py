@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 import pytest
+from reconciling import drive, running
 
 from scanner.sweep import Changed, RescanClock, SweepClock, changed_directories, stat_below
 
@@ -128,6 +130,38 @@ def test_the_pause_between_sweeps_is_the_minimum_or_a_hundred_times_the_last_one
     clock.finished(21.0)
     assert not clock.due(120.9)
     assert clock.due(121.0)
+
+
+@pytest.mark.parametrize("watcher", ["inotify", "polling"])
+@pytest.mark.parametrize("seconds", [0.0, 0.06])
+def test_the_sweeps_of_a_worker_keep_to_that(tmp_path, watcher, seconds):
+    """Both those of everything and those of what has no events, which may come sooner than ten seconds."""
+    (tmp_path / "data" / "frames" / "v").mkdir(parents=True)
+    (tmp_path / "data" / "products").mkdir()
+    settings = {"SIDECAR_SCAN__WATCHER": watcher, "SIDECAR_SCAN__POLLING_SECONDS": "0.1"}
+    with running(tmp_path / "data", tmp_path, **settings) as worker:
+        sweeper, looks = worker.sweeper, []
+        drive(worker, lambda: not sweeper.running)
+        look = sweeper._look
+
+        def slow(directory):
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                pass
+            looks.append(directory)
+            return look(directory)
+
+        sweeper._look = slow
+        for clock, least in [(sweeper.everything, 10.0), (sweeper.without_events, 0.1)]:
+            sweeper.everything.next_at = sweeper.without_events.next_at = float("inf")
+            begun, clock.next_at = time.monotonic(), float("-inf")
+            drive(worker, lambda: not sweeper.running and clock.next_at > 0)  # noqa: B023
+            if clock is sweeper.everything or watcher == "polling":
+                assert looks == ["frames", "frames/v", "products"]
+                assert clock.seconds >= 3 * seconds
+                pause = max(least, 100 * clock.seconds)
+                assert begun + pause <= clock.next_at <= time.monotonic() + pause
+            looks.clear()
 
 
 def test_a_sweep_that_was_not_started_cannot_finish():

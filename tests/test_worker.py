@@ -23,8 +23,10 @@ from watching import exchange
 from scanner import portions
 from scanner.config import load_config
 from scanner.index import Index
+from scanner.listing import Lister, Look
 from scanner.records import AssetRow, AssetType
 from scanner.rows import Rows, Table
+from scanner.settling import SETTLE_SECONDS, Settling
 from scanner.worker import Worker
 from scanner.worklist import Task
 
@@ -247,6 +249,34 @@ def test_a_growing_file_counts_once_it_has_rested(data: Path, state: Path) -> No
         settle(worker, data)
 
 
+def test_a_file_that_is_growing_is_not_there_until_it_has_rested_for_a_second(
+    data: Path, state: Path
+) -> None:
+    """Its writer keeps it open; what was written beside it and closed does not wait for it."""
+    growing, beside = "frames/v/000002.jpg", "frames/v/000003.jpg"
+    enough = SETTLE_SECONDS - 0.02  # the file system's clock ticks
+    with running(data, state) as worker, open(data / growing, "ab", buffering=0) as file:
+        worker.looker.settling = Settling()
+        begun = written = time.monotonic()
+        rests: list[float] = []
+
+        def all_seen_beside_it() -> bool:
+            nonlocal written
+            rests.append(time.monotonic() - written)
+            # After a step that took too long it may be there.
+            assert growing not in indexed(worker.index) or max(rests) >= enough
+            file.write(b"more")
+            written = time.monotonic()
+            return beside in indexed(worker.index) and written > begun + 3 * SETTLE_SECONDS
+
+        (data / beside).write_bytes(b"x")
+        drive(worker, all_seen_beside_it)
+        size = os.stat(data / growing).st_size
+        drive(worker, lambda: indexed(worker.index).get(growing, (0, 0, 0))[1] == size)
+        assert time.monotonic() - written >= enough
+        settle(worker, data)
+
+
 def test_an_index_is_taken_over_and_reconciled(data: Path, state: Path) -> None:
     with running(data, state):
         pass
@@ -395,6 +425,34 @@ def test_a_large_directory_is_made_right_in_portions(data: Path, state: Path) ->
         worker.begin_pass()
         settle(worker, data)
         assert "frames/v" not in worker.looker.large
+
+
+def test_of_a_flat_directory_single_names_are_looked_at_however_many_are_in_it(
+    data: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To list it for each of them would take longer the more there are."""
+    place = data / "frames" / "v"
+    for number in range(2000):
+        (place / f"{number:06}.jpg").write_bytes(b"x")
+    looks: list[frozenset[str] | None] = []
+    look = Lister.look
+
+    def noted(self: Lister, directory: str, names: frozenset[str] | None = None) -> Look:
+        if directory == "frames/v":
+            looks.append(names)
+        return look(self, directory, names)
+
+    with running(data, state) as worker:
+        settle(worker, data)
+        drive(worker, lambda: not worker.sweeper.running)
+        worker.sweeper.everything.next_at = float("inf")
+        monkeypatch.setattr(Lister, "look", noted)
+        for number in range(300):
+            (place / f"{number * 10:06}.jpg").write_bytes(b"longer than before")
+            drive(worker, lambda: not worker.pending)
+        settle(worker, data)
+    assert None not in looks
+    assert sum(len(names or ()) for names in looks) < 2000
 
 
 @pytest.mark.usefixtures("large")

@@ -194,6 +194,57 @@ def test_a_root_that_is_deleted_and_made_again_is_read_anew(data: Path, state: P
         assert problems(worker) == []
 
 
+def test_a_root_that_is_removed_with_all_that_is_in_it_and_made_again(data: Path, state: Path) -> None:
+    """What was there when it went is kept, and nothing that was seen to go before."""
+    with running(data, state) as worker:
+        before = indexed(worker.index)
+        shutil.rmtree(data / "frames")
+        drive(worker, lambda: bool(worker.roots.unavailable()) and not worker.pending)
+        assert indexed(worker.index).items() <= before.items()
+        assert problems(worker) == [f"root {data}/frames is not there: what was known below it is kept"]
+        (data / "frames" / "v").mkdir(parents=True)
+        (data / "frames" / "v" / "000009.jpg").write_bytes(b"x")
+        settle(worker, data)
+        assert problems(worker) == []
+        (data / "frames" / "v" / "000010.jpg").write_bytes(b"x")
+        settle(worker, data)
+        assert worker.missed == 0
+
+
+@pytest.mark.parametrize("how", ["deleted", "renamed", "a symlink"])
+def test_a_data_root_with_another_in_its_place_is_read_anew(data: Path, state: Path, how: str) -> None:
+    """And the new one is watched, the old one no more."""
+    away = data.parent / "away"
+    if how == "a symlink":
+        os.rename(data, away)
+        data.symlink_to(away)
+    with running(data, state) as worker:
+        assert len(indexed(worker.index)) == 2
+        if how == "deleted":
+            shutil.rmtree(data)
+        elif how == "renamed":
+            os.rename(data, away)
+        else:
+            data.unlink()
+        drive(worker, lambda: bool(problems(worker)))
+        (data.parent / "new" / "frames" / "x").mkdir(parents=True)
+        (data.parent / "new" / "products").mkdir()
+        (data.parent / "new" / "frames" / "x" / "000007.jpg").write_bytes(b"x")
+        if how == "a symlink":
+            data.symlink_to(data.parent / "new")
+        else:
+            os.rename(data.parent / "new", data)
+        drive(worker, lambda: not problems(worker))
+        settle(worker, data)
+        drive(worker, lambda: not worker.sweeper.running)
+        worker.sweeper.everything.next_at = worker.rescans.next_at = float("inf")
+        (data / "frames" / "x" / "000008.jpg").write_bytes(b"only an event tells of it")
+        if how != "deleted":
+            (away / "frames" / "v" / "000003.jpg").write_bytes(b"not there any more")
+        settle(worker, data)
+        assert set(indexed(worker.index)) == {"frames/x/000007.jpg", "frames/x/000008.jpg"}
+
+
 def test_a_root_that_is_a_symlink_can_lead_elsewhere_later(data: Path, state: Path, tmp_path: Path) -> None:
     os.rename(data / "frames", tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "other")
