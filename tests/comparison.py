@@ -137,7 +137,25 @@ def compare_findings(client: Client, model: Model) -> list[str]:
     lines = list(_of_findings(client, model, None))
     for job in model.job_ids():
         lines += _of_findings(client, model, job)
-    return lines
+    return lines + list(_of_overviews(client))
+
+
+def _of_overviews(client: Client) -> Iterator[str]:
+    """Where an overview is not what the answers that it gathers are, each by itself."""
+    page = client.get("/overview?limit=1000&sort_by=job_id&order=asc").json()
+    jobs = client.get("/jobs?limit=1000&sort_by=job_id&order=asc").json()
+    gathered = [_overview(client, status) for status in jobs["items"]]
+    expected = {**jobs, "items": gathered, "verification": client.get("/verification").json()}
+    yield from (f"/overview: {line}" for line in differences(expected, page))
+    for job in gathered:
+        target = f"/jobs/{quote(job['job_id'], safe='')}/overview"
+        yield from (f"{target}: {line}" for line in differences(job, client.get(target).json()))
+
+
+def _overview(client: Client, status: Mapping[str, Any]) -> dict[str, Any]:
+    base = f"/jobs/{quote(status['job_id'], safe='')}"
+    summary, report = (client.get(f"{base}/{part}").json() for part in ("features/summary", "verification"))
+    return {**status, "summary": summary, "verification": report}
 
 
 def _of_findings(client: Client, model: Model, job: str | None) -> Iterator[str]:

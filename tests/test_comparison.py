@@ -7,7 +7,7 @@ import json
 import random
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -41,6 +41,15 @@ def findings_of(model: Model, job: str | None) -> dict[str, Any]:
     return {"items": items, "total": len(items)}
 
 
+def overview_of(model: Model, status: Mapping[str, Any]) -> dict[str, Any]:
+    job = status["job_id"]
+    return {
+        **status,
+        "summary": model.answer("summary", [job], []),
+        "verification": model.verification(job),
+    }
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers out of the model; ``spoil`` may change a body before it is sent."""
 
@@ -58,6 +67,10 @@ class Handler(BaseHTTPRequestHandler):
             body = findings_of(self.model, job) if listed else self.model.verification(job)
             self.reply(200, type(self).spoil("findings" if listed else "verification", body))
             return
+        overview = re.fullmatch(r"(?:/jobs/([^/]*))?/overview", path)
+        if overview:
+            self.reply(200, type(self).spoil("overview", self.overview(overview[1], query)))
+            return
         endpoint, names = routed(path)
         answer = self.model.answer(endpoint, names, parse_qsl(query, keep_blank_values=True))
         if isinstance(answer, Failure):
@@ -72,6 +85,13 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(answer.status, body)
         else:
             self.reply(200, type(self).spoil(endpoint, answer))
+
+    def overview(self, job: str | None, query: str) -> Any:
+        if job is not None:
+            return overview_of(self.model, self.model.answer("status", [unquote(job)], []))
+        page = self.model.answer("jobs", [], parse_qsl(query))
+        items = [overview_of(self.model, status) for status in page["items"]]
+        return {**page, "items": items, "verification": self.model.verification(None)}
 
     def reply(self, status: int, body: Any) -> None:
         raw = json.dumps(body, default=lambda value: None).encode()
@@ -162,7 +182,20 @@ def careless(endpoint: str, body: Any) -> Any:
     return {**body, "items": [{**item, "claimed_path": "elsewhere"} for item in body["items"]]}
 
 
-@pytest.mark.parametrize("spoil", [forgetful, eager, careless])
+def hasty(endpoint: str, body: Any) -> Any:
+    """An overview whose parts are not of one moment."""
+    if endpoint != "overview" or "items" not in body:
+        return body
+    return {**body, "verification": {**body["verification"], "assets": -1}}
+
+
+def torn(endpoint: str, body: Any) -> Any:
+    if endpoint != "overview" or "summary" not in body:
+        return body
+    return {**body, "summary": {**body["summary"], "updated_at": "another"}}
+
+
+@pytest.mark.parametrize("spoil", [forgetful, eager, careless, hasty, torn])
 def test_findings_that_differ_in_one_thing_are_caught(model: Model, spoil: Spoiler) -> None:
     with served(model, spoil) as client:
         assert compare_findings(client, model)
