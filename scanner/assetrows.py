@@ -88,11 +88,12 @@ class AssetRows:
             for name in _counted(has & 7, checks):
                 key = (scope, type, name)
                 counts[key] = counts.get(key, 0) + number
-        times: dict[str, list[int]] = {}
+        gains: dict[str, tuple[int, int]] = {}
         for owner, time in zip(owners, assets.image_mtimes, strict=True):
             if owner is not None:
-                times.setdefault(owner, []).append(time)
-        self._owners.gain(AssetType(type), {id: (len(some), max(some)) for id, some in times.items()})
+                number, newest = gains.get(owner, (0, time))
+                gains[owner] = number + 1, max(newest, time)
+        self._owners.gain(AssetType(type), gains)
 
     def flush(self, type: AssetType) -> bool:
         """Write what was taken; True if there was anything."""

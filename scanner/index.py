@@ -184,8 +184,8 @@ class Index:
         return changes
 
     def enter(self, ready: Ready) -> bool:
-        """Insert directories of which nothing is known, with all that is in them; False, and nothing is
-        changed, where they have to be applied one by one."""
+        """Insert directories of which nothing is known, or that the first is empty, with all that is in them;
+        False, and nothing is changed, where they have to be applied one by one."""
         if self._told is not None or not self._intake.take(ready, crawled=self.mirror.crawled):
             return False
         flags = Counter(ready.files.flags)

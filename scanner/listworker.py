@@ -162,8 +162,8 @@ def _printed(look: Look) -> Look:
 
 
 def waits(look: Listing) -> bool:
-    """Whether a directory holds files to which its folders may belong, and not too much of them."""
-    return bool(look.files and look.directories) and size(look) < LARGE
+    """Whether a directory holds files to which its folders may belong, if it has any, and not too much."""
+    return bool(look.files) and size(look) < LARGE
 
 
 def size(look: Look) -> int:

@@ -157,7 +157,7 @@ class Looker:
             task = task._replace(told=True)
         if known and self.crawled and watched:
             return Wanted(task)
-        family = task.recursive and directory != root.path and not self.is_known(directory)
+        family = task.recursive and directory != root.path and self._index.tree.is_empty(directory)
         if root.telling and self.watcher.shares and (family or not watched):
             return Wanted(task, how=WATCH | FAMILY if family else WATCH)
         self.watcher.add(directory, telling=root.telling)
@@ -199,11 +199,11 @@ class Looker:
         return known[root.path]
 
     def _enter(self, ready: Ready, task: Task, believed: dict[str, bool]) -> bool:
-        """Put a new directory and its folders into the index as they are; False: look into each."""
+        """Put a new or empty directory and its folders into the index as they are; False: look into each."""
         root = self.roots.of(ready.directory)
         if root is None or ready.device != root.device or not root.present:
             return False
-        if self.is_known(ready.directory) or not self.is_known(split(ready.directory)[0]):
+        if not self.is_known(split(ready.directory)[0]) or not self._index.tree.is_empty(ready.directory):
             return False
         if (self.crawled and not task.told) or not self._believed(root, believed):
             return False
@@ -397,8 +397,8 @@ class Looker:
                 if path not in known and path not in together:
                     self.crawl.push(Task(path, task.recursive, task.told))
         for path in changes.new_directories:
-            if path not in together:
-                self.crawl.push(Task(path, True, task.told, found=checked))
+            if path not in together:  # in a storm of them those that come last are still being filled
+                self.crawl.push(Task(path, True, task.told, found=checked), last=self.crawled)
 
     def _gone(self, directory: str, *, checked: bool) -> None:
         changes = self._index.remove(directory)

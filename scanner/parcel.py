@@ -110,13 +110,16 @@ class Maker:
         self._rules = Rules(False, stale_ns, frozenset(map(Feature, checks)))
 
     def parcel(self, family: Sequence[Look]) -> Parcel | None:
-        """The rows of a directory and all its folders, packed; None where they do not come ready."""
+        """The rows of a directory and all its folders, packed; None where they do not come ready, and where
+        they are no use: a directory of artifacts alone makes no assets."""
         listings = [look for look in family if isinstance(look, Listing)]
         if len(listings) < len(family):
             return None
         ready = make(listings, self._layout, self._rules, self._settle_ns)
+        if ready is None or (len(family) == 1 and 2 * len(ready.rest) > len(ready.files.names)):
+            return None
         try:
-            return None if ready is None else packed(ready)
+            return packed(ready)
         except OverflowError:
             return None
 

@@ -34,9 +34,8 @@ from scanner.worker import Worker
 LOG = logging.getLogger(__name__)
 PUBLISH_SECONDS = 0.25
 QUEUE = 16
-STORM = 2000
-"""From so many pending paths on verification gets a turn only every so often."""
-VERIFY_SECONDS = 0.5
+VERIFY_SECONDS = 1.0
+"""While there is always something to do, verification gets a turn only every so often."""
 
 
 class Service:
@@ -70,7 +69,7 @@ class Service:
             while not self._stopping.is_set():
                 self._tell_pending()  # before it is looked at: that may take a while
                 idle = self.worker.step()
-                if self._may_verify(time.monotonic()) and self.verifier.step():
+                if self._may_verify(time.monotonic(), busy=not idle) and self.verifier.step():
                     idle = min(idle, 0.01)
                 self._report(time.monotonic())
                 if idle:
@@ -78,13 +77,13 @@ class Service:
         finally:
             self._close()
 
-    def _may_verify(self, now: float) -> bool:
+    def _may_verify(self, now: float, *, busy: bool) -> bool:
         """Files in a storm, and rows, come first: what they are worth can be said when they are there.
 
         While rows wait no finding that rests on one is published. Where rows are what wakes this loop, each
         verification would find them waiting.
         """
-        if now < self._verify_at and (self.worker.pending >= STORM or not self.worker.rows.empty()):
+        if now < self._verify_at and (busy or not self.worker.rows.empty()):
             return False
         self._verify_at = now + VERIFY_SECONDS
         return True

@@ -162,11 +162,13 @@ class Sorting:
     def by_type(self) -> tuple[list[Owned], list[int]]:
         """The same for very many owners: the whole assets by type alone, each with its owner."""
         whole, rest = self._parted()
-        owned: list[Owned] = []
-        for type in {told.type for _, told in whole}:
-            ours = [(number, told.owner_id) for number, told in whole if told.type is type]
-            owned.append((self._assets(type, None, [n for n, _ in ours]), [owner for _, owner in ours]))
-        return owned, rest
+        groups: dict[AssetType, tuple[list[int], list[str | None]]] = {}
+        for number, (type, _, owner, *_) in whole:
+            if (group := groups.get(type)) is None:
+                group = groups[type] = [], []
+            group[0].append(number)
+            group[1].append(owner)
+        return [(self._assets(type, None, ours), owners) for type, (ours, owners) in groups.items()], rest
 
     def _parted(self) -> tuple[list[tuple[int, ToldImage]], list[int]]:
         """The numbers of the whole assets with what their images tell, and the positions of other files."""
@@ -195,10 +197,9 @@ class Sorting:
         has = [(s >= 0) | (e >= 0) << 1 | (k >= 0) << 2 for s, e, k in zip(*others, strict=True)]
         image_mtimes = [mtimes[image] for image in images]
         updated = image_mtimes
-        for column in others:
-            if any(has):
-                met = [mtimes[n] if n >= 0 else time for n, time in zip(column, image_mtimes, strict=True)]
-                updated = list(map(max, updated, met))
+        for column in others if any(has) else ():
+            met = [mtimes[n] if n >= 0 else time for n, time in zip(column, image_mtimes, strict=True)]
+            updated = list(map(max, updated, met))
         segments, embeddings, keypoints = (
             [paths[n] if n >= 0 else None for n in column] for column in others
         )

@@ -260,15 +260,38 @@ class Tree:
         return self._files_named(number, listing.names)
 
     def insert(self, directories: Directories, files: Files) -> None:
-        """Insert directories of which the index knows none, and the files in them, by columns."""
-        first = self._next
-        self._next += len(directories.paths)
-        numbers = range(first, self._next)
+        """Insert directories of which the index knows none, or the first one as empty, and the files in
+        them, by columns."""
+        known = self.directory_id(directories.paths[0])
         parent = self.directory_id(split(directories.paths[0])[0]) or 0
+        new = range(self._next, self._next + len(directories.paths) - (known is not None))
+        self._next = new.stop
+        numbers = [*new] if known is None else [known, *new]
         self._ids.update(zip(directories.paths, numbers, strict=True))
-        parents = chain([parent], repeat(first))
-        _DIRECTORIES.run(self._db, zip(numbers, parents, *directories, strict=False))
-        _FILES.run(self._db, zip(map(first.__add__, files.directories), *files[1:], strict=True))
+        rows = zip(numbers, chain([parent], repeat(numbers[0])), *directories, strict=False)
+        if known is not None:
+            self._fill(next(rows))
+        _DIRECTORIES.run(self._db, rows)
+        _FILES.run(self._db, zip(map(numbers.__getitem__, files.directories), *files[1:], strict=True))
+
+    def _fill(self, row: tuple[Any, ...]) -> None:
+        """An empty directory has this row now."""
+        number, _, path, *about = row
+        self.flush()
+        self._fresh.pop(path, None)
+        self._db.execute("UPDATE dirs SET inode=?, mtime=?, fingerprint=? WHERE dir=?", (*about, number))
+
+    def is_empty(self, directory: str) -> bool:
+        """Whether the index knows nothing in a directory, or not even that."""
+        number = self.directory_id(directory)
+        if number is None:
+            return True
+        self.flush()
+        found = self._db.execute(
+            "SELECT EXISTS(SELECT 1 FROM files WHERE dir=?1) OR EXISTS(SELECT 1 FROM dirs WHERE parent=?1)",
+            (number,),
+        )
+        return not found.fetchone()[0]
 
     def remove(self, directory: str) -> Changes:
         """Remove a directory that is gone, and everything below it."""
@@ -424,7 +447,8 @@ class Tree:
     def _count(first: str, flags: Sequence[int], changes: Changes) -> None:
         """Count files that are new, by the flags of each."""
         changes.files_change += len(flags)
-        for one, number in Counter(flags).items():
+        for one in set(flags):
+            number = flags.count(one)
             changes.census[first, kind_of(one)] += number
             changes.unmatched_change += number * bool(one & UNMATCHED)
 
@@ -446,6 +470,8 @@ class Tree:
     def _remove(
         self, number: int, listing: Listing, before: dict[str, tuple[int, ...]], changes: Changes
     ) -> None:
+        if before.keys() <= listing.files.keys():
+            return
         first = first_folder(listing.directory)
         gone = before.keys() - listing.files.keys() - listing.unreadable.keys()
         for name in gone:
