@@ -26,11 +26,16 @@ says so again. So zero promises that whatever had happened half a second before 
 tells of, is in the index; the scanner itself knows of an event as soon as the kernel has queued it."""
 
 
+SILENT_SECONDS, FIRST_SECONDS = 2.0, 10.0
+"""A scanner that has not beaten for so long is silent; the first one has modules to load before it says
+anything: it starts, and is silent only after the longer time."""
+
+
 class Reading(NamedTuple):
     """The numbers of the board; ``beat_age`` is in seconds.
 
     ``paths`` is 0 only where the scanner has said so just now. ``ended`` is true from when the scanner was
-    seen to end until another one beats.
+    seen to end until another one beats, ``silent`` where one that has not ended has not beaten for too long.
     """
 
     state: State
@@ -39,6 +44,7 @@ class Reading(NamedTuple):
     paths: int
     validations: int
     ended: bool
+    silent: bool
 
 
 class Board:
@@ -123,12 +129,13 @@ class Board:
 
     def read(self) -> Reading:
         """The numbers as they are now."""
-        beat, state, ready, paths, validations, _, _, ended = self._words.tolist()
+        beat, state, ready, paths, validations, sequence, _, ended = self._words.tolist()
         now = time.monotonic_ns()
         if paths <= 0:
             paths = int(now + paths > ZERO_SECONDS * 1e9 or ended > -paths)
         age = max(0.0, (now - beat) / 1e9)
-        return Reading(_STATES[state], bool(ready), age, paths, validations, ended > beat)
+        silent = ended <= beat and age > (SILENT_SECONDS if sequence else FIRST_SECONDS)
+        return Reading(_STATES[state], bool(ready), age, paths, validations, ended > beat, silent)
 
     def snapshot(self) -> dict[str, Any] | None:
         """The last whole snapshot, or None if there never was one; the caller must not change it."""

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from scanner.inotify import LibcKernel, watch_mask
 from scanner.listing import LARGE, Gone, Lister, Listing, Look, Unreadable
 from scanner.parcel import Maker
+from scanner.portions import is_large
 
 LENGTH = struct.Struct("<I")
 SAME, LISTED, GONE, UNREADABLE, READY = range(5)
@@ -163,7 +164,7 @@ def _printed(look: Look) -> Look:
 
 def waits(look: Listing) -> bool:
     """Whether a directory holds files to which its folders may belong, if it has any, and not too much."""
-    return bool(look.files) and size(look) < LARGE
+    return bool(look.files) and not is_large(look)
 
 
 def size(look: Look) -> int:

@@ -94,6 +94,8 @@ class Looker:
         elif item.names is not None and self.is_known(item.directory):
             self.look(Task(item.directory), item.names, item.settled)
         elif item.directory in self.large:
+            if item.settled:  # what is known to be whole does not wait until all the rest was looked at
+                self.look(Task(item.directory), item.settled, item.settled)
             self.large.tell(item.directory)
             self.crawl.push(Task(item.directory))
         else:

@@ -152,12 +152,11 @@ class Worker:
         now = time.monotonic()
         if now >= self._roots_at:
             self.check_roots()
-        for directory, names in self.looker.settling.due(now).items():
-            self.dirty.mark_names(directory, names)
         if self.full is not None and now < self._full_until:
             return self._full_until - now
         try:
             busy = self._take_rows()
+            self._take_settled(now)
             busy = self._take_dirty() or busy  # rows may come for a minute
             busy = self._take_list() or busy
             self.full = None
@@ -192,6 +191,24 @@ class Worker:
                 item.event.set()
             self.synced = self.synced or isinstance(item, PollDone)
         return True
+
+    def _take_settled(self, now: float) -> None:
+        """Look again at what may have been growing. Of a large directory at once: what is marked in it may
+        become a hint about all of it, which takes long to follow."""
+        due = self.looker.settling.due(now)
+        large = {directory: due.pop(directory) for directory in list(due) if directory in self.looker.large}
+        for directory, names in due.items():
+            self.dirty.mark_names(directory, names)
+        if not large:
+            return
+        try:
+            with self.index.transaction():
+                for directory, names in large.items():
+                    self.looker.look(Task(directory), frozenset(names))
+        except IndexFull:
+            for directory, names in large.items():
+                self.dirty.mark_names(directory, names)
+            raise
 
     def _take_dirty(self) -> bool:
         items = self.dirty.take(500)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scanner.board import SIZE, ZERO_SECONDS, Board
+from scanner.board import FIRST_SECONDS, SILENT_SECONDS, SIZE, ZERO_SECONDS, Board
 
 SECONDS = 30.0
 SEQUENCE = 40  # where the number that guards the snapshot is
@@ -82,6 +82,25 @@ def test_nothing_is_known_to_be_done_after_the_scanners_end(board: Board) -> Non
     assert board.read().paths == 1
     board.set_pending(0, 0)
     assert board.read().paths == 0
+
+
+@pytest.mark.parametrize(("published", "seconds"), [(False, FIRST_SECONDS), (True, SILENT_SECONDS)])
+def test_one_that_has_not_beaten_for_too_long_is_silent(
+    board: Board, monkeypatch: pytest.MonkeyPatch, published: bool, seconds: float
+) -> None:
+    """The first one has more time until it says anything; one that has ended is not silent."""
+    if published:
+        board.publish({})
+    now = time.monotonic_ns()
+    monkeypatch.setattr("scanner.board.time", types.SimpleNamespace(monotonic_ns=lambda: now))
+    board.beat()
+    now += int(seconds * 1e9)
+    assert not board.read().silent
+    now += 1000
+    assert board.read().silent
+    board.note_end()
+    assert not board.read().silent
+    assert board.read().ended
 
 
 def test_the_beat_ages(board: Board) -> None:

@@ -226,7 +226,9 @@ def test_folders_are_left_where_they_are_not_asked_for(root: Path) -> None:
 
 
 def test_a_large_directory_is_listed_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listworker, "LARGE", 5)
+    monkeypatch.setattr("scanner.portions.LARGE", 6)
+    assert len(family(root, 3)[0]) == 4
+    monkeypatch.setattr("scanner.portions.LARGE", 5)
     assert family(root, 3) == [("frames/v",), ("frames",)]
 
 

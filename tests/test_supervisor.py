@@ -246,11 +246,13 @@ def test_one_that_is_silent_is_killed_and_another_is_started(
     tmp_path: Path, board: Board, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a while, which begins anew with each."""
-    monkeypatch.setattr(supervisor, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr("scanner.board.SILENT_SECONDS", 0.2)
     monkeypatch.setattr(supervisor, "HUNG_SECONDS", 3.0)
     monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.05)
 
     async def check(watched: Supervisor) -> None:
+        await until(lambda: started(tmp_path), "the first has begun")
+        board.publish({})  # until then it has more time
         await until(lambda: len(started(tmp_path)) >= 2, "a second has begun")
 
     with caplog.at_level(logging.INFO):

@@ -504,6 +504,57 @@ def test_a_large_directory_that_changes_all_the_time_rests_between_sweeps(data: 
         assert listed() == place.stat().st_mtime_ns
 
 
+def endless(worker: Worker) -> list[int]:
+    """Let no large directory ever be done with; how many files were known at each portion."""
+    seen: list[int] = []
+
+    def nothing() -> tuple[portions.Portions, frozenset[str] | None]:
+        seen.append(worker.index.files)
+        time.sleep(0.02)  # as long as a portion may take
+        return next(iter(worker.looker.large._under_way.values())), frozenset()
+
+    worker.looker.large.next = nothing  # type: ignore[method-assign]
+    return seen
+
+
+@pytest.mark.usefixtures("large")
+def test_a_file_that_is_settled_does_not_wait_for_all_of_a_large_directory(data: Path, state: Path) -> None:
+    """Where so much was told of the directory that only a hint about all of it is left."""
+    place = data / "frames" / "v"
+    for number in range(50):
+        (place / f"{number:06}.jpg").write_bytes(b"x")
+    with running(data, state) as worker:
+        settle(worker, data)
+        worker.watcher.stop()
+        known, seen = worker.index.files, endless(worker)
+        (place / "000900.jpg").write_bytes(b"closed")
+        worker.dirty.mark("frames/v")
+        worker.dirty.mark("frames/v", "000900.jpg", settled=True)
+        drive(worker, lambda: len(seen) > 0)
+        assert seen[0] == known + 1
+
+
+@pytest.mark.usefixtures("large")
+def test_a_file_that_only_grew_does_not_wait_for_all_of_a_large_directory(data: Path, state: Path) -> None:
+    """Though hints about all of it come without an end."""
+    place = data / "frames" / "v"
+    for number in range(50):
+        (place / f"{number:06}.jpg").write_bytes(b"x")
+    with running(data, state) as worker:
+        settle(worker, data)
+        known = worker.index.files
+        with open(place / "000900.jpg", "wb", buffering=0) as file:
+            file.write(b"not closed")
+            drive(worker, lambda: "frames/v/000900.jpg" in worker.looker.settling)
+            endless(worker)
+
+            def is_there() -> bool:
+                worker.dirty.mark("frames/v")
+                return worker.index.files == known + 1
+
+            drive(worker, is_there)
+
+
 # --- readiness ------------------------------------------------------------------------------------------
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from scanner.board import Board, Reading, State
-from web.supervisor import SILENT_SECONDS
 
 _PRIVATE = ("file", "counts")
-FIRST_SECONDS = 10.0  # the first scanner has modules to load before it beats: it starts, it is not silent
 EMPTY: dict[str, Any] = {  # before the scanner has said anything
     "problems": [],
     "index": {"files": 0, "assets": 0, "version": 0},
@@ -81,9 +79,6 @@ class Health:
         """The problem of a scanner that is not heard, or None."""
         if reading.ended:
             return "the scanner has ended and is started again: answers may be old"
-        if reading.beat_age > SILENT_SECONDS and reading.beat_age > self._patience():
+        if reading.silent:
             return f"the scanner has been silent for {reading.beat_age:.0f} s: answers may be old"
         return None
-
-    def _patience(self) -> float:
-        return FIRST_SECONDS if self._board.snapshot() is None else SILENT_SECONDS

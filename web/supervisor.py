@@ -18,7 +18,6 @@ from scanner.config import Config
 from web.keeping import keep
 
 LOG = logging.getLogger(__name__)
-SILENT_SECONDS = 2.0
 HUNG_SECONDS = 30.0
 STOP_SECONDS = 2.0
 WATCH_SECONDS = 0.5
@@ -162,11 +161,12 @@ class Supervisor:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             # A scanner that was just started has not been silent for as long as the one before it.
-            seconds = min(self._board.read().beat_age, time.monotonic() - self.scanner.started_at)
+            reading = self._board.read()
+            seconds = min(reading.beat_age, time.monotonic() - self.scanner.started_at)
             if self.scanner.alive and seconds > HUNG_SECONDS:
                 LOG.error("the scanner has been silent for %.0f s and is killed", seconds)
                 self.scanner.kill()
-            elif silent != (seconds > SILENT_SECONDS):
+            elif silent != reading.silent:
                 silent = not silent
                 self._tell(silent)
 
