@@ -225,11 +225,13 @@ def test_folders_are_left_where_they_are_not_asked_for(root: Path) -> None:
     assert family(root, 3, 0) == [("frames/v",), ("frames",)]
 
 
-def test_a_large_directory_is_listed_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scanner.portions.LARGE", 6)
-    assert len(family(root, 3)[0]) == 4
-    monkeypatch.setattr("scanner.portions.LARGE", 5)
-    assert family(root, 3) == [("frames/v",), ("frames",)]
+@pytest.mark.parametrize(("large", "looks"), [(6, 4), (5, 1)])
+def test_a_large_directory_is_listed_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch, large: int, looks: int
+) -> None:
+    """One that is large with the five entries that this one has."""
+    monkeypatch.setattr("scanner.portions.LARGE", large)
+    assert [len(directories) for directories in family(root, 3)] == [looks, 1]
 
 
 def test_of_too_much_the_rest_is_left_for_itself(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
