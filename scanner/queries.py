@@ -306,10 +306,8 @@ class Queries:
     def overview(self, job_id: str) -> JobOverview | None:
         """A job with its feature counts and its verification."""
         with self._moment():
-            status, summary, report = self.status(job_id), self.summary(job_id), self.verification(job_id)
-        if status is None or summary is None or report is None:
-            return None
-        return JobOverview(status, summary, report)
+            status = self.status(job_id)
+            return None if status is None else self._overview(status)
 
     def overviews(
         self, q: str | None, phase: str | None, page: Page
@@ -317,11 +315,15 @@ class Queries:
         """A page of jobs as :meth:`jobs` has it, how many match, and the verification of everything."""
         with self._moment():
             found, total = self.jobs(q, phase, page)
-            items = [item for job in found if (item := self.overview(job.job_id)) is not None]
+            items = [item for job in found if (item := self._overview(job)) is not None]
             report = self.verification(None)
         if report is None:
             raise LookupError("everything has a report")  # None is said of a job alone
         return items, total, report
+
+    def _overview(self, status: JobStatus) -> JobOverview | None:
+        summary, report = self.summary(status.job_id), self.verification(status.job_id)
+        return None if summary is None or report is None else JobOverview(status, summary, report)
 
     # --- parts -----------------------------------------------------------------------------------
 

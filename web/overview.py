@@ -10,7 +10,7 @@ from web import wire
 from web.handlers import JOB_FILTERS, JOB_SORTS, PayloadEndpoint
 from web.params import Limits, ParameterSet, Query
 
-SMALL = 50  # jobs that are gathered in a few milliseconds
+SMALL = 20  # jobs that are gathered in 3 milliseconds
 
 
 class Overview(PayloadEndpoint):
