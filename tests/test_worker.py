@@ -304,6 +304,36 @@ def test_a_look_at_the_data_root_forgets_no_root_in_it(tmp_path: Path, names: fr
         assert "products/p/0.jpg" in indexed(worker.index)
 
 
+def test_a_directory_is_watched_before_it_is_looked_at(
+    data: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes between the two is told of: no sweep has to find it."""
+    look, met = Lister.look, set[str]()
+
+    def late(self: Lister, directory: str, names: frozenset[str] | None = None) -> Look:
+        seen = look(self, directory, names)
+        if names is None and directory not in met and "late" not in directory:
+            met.add(directory)
+            (data / directory / "late").mkdir()
+            (data / directory / "late.jpg").write_bytes(b"x")
+        return seen
+
+    monkeypatch.setattr(Lister, "look", late)
+    (data / "frames" / "w" / "deep").mkdir(parents=True)
+    with running(data, state) as worker:
+        monkeypatch.setattr(Lister, "look", look)
+        settle(worker, data)
+        worker.sweeper.everything.next_at = float("inf")
+        monkeypatch.setattr(Lister, "look", late)
+        (data / "products" / "p" / "deep").mkdir(parents=True)
+        drive(worker, lambda: {"products/p", "products/p/deep"} <= met and not worker.pending)
+        monkeypatch.setattr(Lister, "look", look)
+        settle(worker, data)
+        assert {"frames", "frames/v", "frames/w", "frames/w/deep", "products"} <= met
+        assert "products/p/deep/late.jpg" in indexed(worker.index)
+        assert worker.missed == 0
+
+
 def test_events_are_followed_while_rows_come(tmp_path: Path) -> None:
     """Whoever adds many rows keeps no file waiting until the last of them is compared with the disk."""
     data = tmp_path / "data"
