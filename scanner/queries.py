@@ -39,6 +39,7 @@ from scanner.filequeries import FileReader, KnownFile
 from scanner.findingqueries import FindingReader, Place
 from scanner.jobqueries import JobLine, JobReader
 from scanner.layout import Layout
+from scanner.moments import Moment
 from scanner.owners import search_key
 from scanner.querysql import Order, Source, order_of, prepare
 from scanner.ranks import Ranks
@@ -65,10 +66,7 @@ from scanner.videoqueries import VideoReader
 Pictures = tuple[list[PictureItem], int]
 Assets = tuple[list[AssetItem], int]
 T = TypeVar("T")
-_STATE = (
-    "SELECT value, (SELECT value FROM meta WHERE key='owners'), (SELECT max(seq) FROM moves)"
-    " FROM meta WHERE key='revision'"
-)
+_STATE = "SELECT value, (SELECT max(seq) FROM moves) FROM meta WHERE key='owners'"
 _REMEMBERED = 20_000  # answers to small questions
 _MATCHES = 1 << 20  # numbers of assets that searches have found
 _SEARCHES = 1000  # also of those that have found nothing
@@ -77,7 +75,8 @@ _SEARCHES = 1000  # also of those that have found nothing
 class Queries:
     """Reads the index at ``path`` on a connection of its own; for one thread at a time.
 
-    Raises :class:`apsw.CantOpenError` if there is no index.
+    Inside ``moment``, which gives the revision, all answers are of one state of the index, else each is of
+    the latest. Raises :class:`apsw.CantOpenError` if there is no index.
     """
 
     def __init__(self, path: str, config: Config) -> None:
@@ -88,6 +87,7 @@ class Queries:
         db, config = schema.open_reader(path), self._config
         self.path = path
         self._db: Any = db  # rows are typed where they are unpacked
+        self.moment = Moment(db)
         prepare(self._db)
         self.revision()  # SQLite opens what it keeps beside the file when it first reads: now that is there
         local = not config.database.url
@@ -124,8 +124,8 @@ class Queries:
 
     def revision(self) -> int:
         """A number that is another one whenever the index changed."""
-        row = self._db.execute("SELECT value FROM meta WHERE key='revision'").fetchone()
-        return 0 if row is None else int(row[0])
+        with self.moment as revision:
+            return revision
 
     @property
     def wanted(self) -> Division | None:
@@ -330,20 +330,22 @@ class Queries:
     @contextmanager
     def _moment(self) -> Iterator[None]:
         """Everything read inside is of one state of the index, and so is what is remembered."""
-        # A statement that has not ended holds the state that it sees: nothing has to begin and to commit.
-        statement = self._db.cursor()
-        try:
-            revision, self._owners, seq = statement.execute(_STATE).fetchone()
-            if revision != self._revision:
-                self._revision = revision
-                self._known.clear()
-                self._found.clear()
-                self._findings.forget()
-            self._seq, self._logged = seq or 0, seq is not None
-            self._ranks.catch_up(self._db, self._seq)
+        with self.moment as revision:
+            if self.moment.is_new:
+                self._catch_up(revision)
+                self.moment.is_new = False
             yield
-        finally:
-            statement.close()
+
+    def _catch_up(self, revision: int) -> None:
+        """Drop or correct what is remembered of an earlier state."""
+        self._owners, seq = self._db.execute(_STATE).fetchone()
+        if revision != self._revision:
+            self._revision = revision
+            self._known.clear()
+            self._found.clear()
+            self._findings.forget()
+        self._seq, self._logged = seq or 0, seq is not None
+        self._ranks.catch_up(self._db, self._seq)
 
     def _remember(self, key: Hashable, read: Callable[[], T]) -> T:
         """What ``read`` says, read once while the index is unchanged."""

@@ -431,6 +431,8 @@ def test_found_by_the_database_but_not_listed_is_404(web: Web) -> None:
 
 @pytest.mark.parametrize("route", INDEX_ROUTES)
 def test_the_same_request_runs_no_query_while_the_index_is_unchanged(web: Web, route: str) -> None:
+    """Once it has been asked twice, that is: what is asked once only is not kept."""
+    web.get(route)
     first = web.get(route)
     calls = len(web.queries.calls)
     again = web.get(route)

@@ -68,6 +68,10 @@ class Forgetful:
         self._asked += 1
         return self._asked
 
+    @property
+    def moment(self) -> contextlib.AbstractContextManager[int]:
+        return contextlib.nullcontext(self.revision())
+
     def __getattr__(self, name: str) -> Any:
         def ask(*args: Any) -> Any:
             with contextlib.closing(Queries(self._shuffle.path, self._shuffle.config)) as queries:
@@ -154,6 +158,10 @@ def test_an_answer_made_while_the_index_changes_is_not_kept(shuffle: Shuffle) ->
 
         def revision(self) -> int:
             return self._queries.revision()
+
+        @property
+        def moment(self) -> contextlib.AbstractContextManager[int]:
+            return self._queries.moment
 
         def __getattr__(self, name: str) -> Any:
             def ask(*args: Any) -> Any:

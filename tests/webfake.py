@@ -7,7 +7,7 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta, timezone
 from typing import Any
@@ -145,6 +145,10 @@ class FakeQueries:
 
     def revision(self) -> int:
         return self.number
+
+    @property
+    def moment(self) -> AbstractContextManager[int]:
+        return nullcontext(self.number)
 
     def status(self, job_id: str) -> JobStatus | None:
         self._called("status", job_id)

@@ -73,7 +73,6 @@ class Application(httputil.HTTPServerConnectionDelegate):
         self.targets = tuple(Target(route.pattern, route.endpoint(context)) for route in routes)
         self._router = Router(self.targets)
         self._any_origin = "*" in context.cors_origins
-        self._revision = context.queries.revision
         self._state = context.health.state
         self._common: tuple[str, str] = ("", "")
 
@@ -97,19 +96,21 @@ class Application(httputil.HTTPServerConnectionDelegate):
     def respond(self, exchange: Exchange) -> None:
         """Answer a complete request, now or by a task; never raises."""
         try:
-            if not self._respond_from_cache(exchange):
+            if exchange.method not in _ANSWERED or "Host" not in exchange.headers:
                 self._respond_by_route(exchange)
+                return
+            with self.context.queries.moment as revision:
+                exchange.revision = revision
+                if not self._respond_from_cache(exchange, revision):
+                    self._respond_by_route(exchange)
         except Exception as exc:  # noqa: BLE001 - the one place where a failed answer ends
             exchange.fail(exc)
 
-    def _respond_from_cache(self, exchange: Exchange) -> bool:
-        if exchange.method not in _ANSWERED or "Host" not in exchange.headers:
-            return False
+    def _respond_from_cache(self, exchange: Exchange, revision: int) -> bool:
         gzip = gzip_wanted(exchange.headers.get("Accept-Encoding"))
-        exchange.revision = self._revision()
-        answer = self.cache.get(exchange.target, gzip, exchange.revision)
+        answer = self.cache.get(exchange.target, gzip, revision)
         if answer is None:
-            answer = self._unchanged(exchange, gzip, exchange.revision)
+            answer = self._unchanged(exchange, gzip, revision)
         if answer is None:
             return False
         exchange.route = answer.route

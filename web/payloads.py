@@ -140,7 +140,7 @@ class Payloads:
         )
         if not urls:
             return ProductImage(*fields)
-        return ProductImageWithUrls(*fields, file_url(item.image_path), _urls(item))
+        return ProductImageWithUrls(*fields, *_urls(item))
 
     def video_frame(self, item: AssetItem, urls: bool) -> VideoFrame:
         """The artifacts of a video frame: list item and detail alike."""
@@ -154,7 +154,7 @@ class Payloads:
         )
         if not urls:
             return VideoFrame(*fields)
-        return VideoFrameWithUrls(*fields, file_url(item.image_path), _urls(item))
+        return VideoFrameWithUrls(*fields, *_urls(item))
 
     def summary(self, job: JobSummary) -> Summary:
         """``GET /jobs/{job_id}/features/summary``."""
@@ -268,11 +268,20 @@ class Payloads:
         )
 
 
-def _urls(item: AssetItem) -> Artifacts:
-    return Artifacts(
-        _optional_url(item.segment_path),
-        _optional_url(item.embedding_path),
-        _optional_url(item.keypoints_path),
+def _urls(item: AssetItem) -> tuple[str, Artifacts]:
+    """The addresses of the image and of the artifacts."""
+    image, segment, embedding, keypoints = (
+        item.image_path,
+        item.segment_path,
+        item.embedding_path,
+        item.keypoints_path,
+    )
+    if not _PLAIN(f"{image}{segment}{embedding}{keypoints}"):  # all at once: that of None is plain
+        return file_url(image), Artifacts(*map(_optional_url, (segment, embedding, keypoints)))
+    return f"/files/{image}", Artifacts(
+        None if segment is None else f"/files/{segment}",
+        None if embedding is None else f"/files/{embedding}",
+        None if keypoints is None else f"/files/{keypoints}",
     )
 
 
