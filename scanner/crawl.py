@@ -51,6 +51,10 @@ class Crawl:
         """How many directories are known to have to be listed, or are on their way."""
         return len(self._list) + len(self._portion) + len(self.pool)
 
+    def __contains__(self, directory: str) -> bool:
+        """Whether the directory has to be listed for a reason of its own, or is on its way."""
+        return directory in self._list or directory in self.pool
+
     def push(self, task: Task, *, last: bool = False) -> None:
         """List a directory, next or with ``last`` after all others."""
         self._list.push(task, last=last)

@@ -429,7 +429,8 @@ class Looker:
         return task.found or self.watcher.watches(task.directory)
 
     def _suspect(self, changes: Changes) -> None:
-        paths = {*changes.files, *changes.new_directories, *changes.gone_directories, *changes.held}
+        new = [path for path in changes.new_directories if path not in self.crawl]  # the others are known of
+        paths = {*changes.files, *new, *changes.gone_directories, *changes.held}
         paths -= self._were_held  # these were to be looked at again in any case
         if paths:
             self.differences.suspect(paths, time.monotonic())

@@ -49,6 +49,10 @@ class Worklist:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def __contains__(self, directory: str) -> bool:
+        """Whether there is a task about the directory."""
+        return directory in self._tasks
+
     def push(self, task: Task, *, last: bool = False) -> None:
         """Add a task, as the next one or with ``last`` behind all others; it joins one that is here."""
         before = self._tasks.get(task.directory)

@@ -98,6 +98,22 @@ def test_a_large_directory_that_is_checked_twice_in_a_row_hides_nothing(
         settle(worker, data)
 
 
+def test_a_new_directory_that_waits_to_be_listed_is_not_missed(data: Path, state: Path) -> None:
+    """In a storm of them a sweep of the directory that they lie in comes before their turn."""
+    with running(data, state) as worker:
+        rest(worker)
+        for name in ("a", "b"):
+            (data / "frames" / name).mkdir()
+        all_told(worker)
+        assert worker._take_dirty()
+        assert "frames/a" in worker.crawl
+        with worker.index.transaction():
+            worker.looker.look(Task("frames", told=False))
+        rest(worker)
+        assert worker.missed == 0
+        settle(worker, data)
+
+
 def test_a_new_directory_that_a_sweep_has_found_is_told_of_with_all_that_is_in_it(
     data: Path, state: Path
 ) -> None:
