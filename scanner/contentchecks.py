@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from scanner.checkpool import AHEAD, CheckPool
 from scanner.claims import Key
 from scanner.config import Config
-from scanner.findings import CHECKED_WITH_IMAGE, Detail
+from scanner.judgements import CHECKED_WITH_IMAGE, Detail
 from scanner.pathhash import path_hash
 from scanner.records import AssetType, Feature
 from scanner.resolve import CheckState, Outcome
@@ -237,7 +237,7 @@ class ContentChecks:
         if not self._index.tree.set_verdict(tag.path, tag.identity, stored):
             return False
         detail = detail_of(tag.path, verdict) if stored is Outcome.BY_USE or _says_more(verdict) else None
-        self._index.findings.put_detail(*use, detail)
+        self._index.judgements.put_detail(*use, detail)
         return True
 
     def _compare_with_image(self, tag: Tag) -> None:
@@ -249,7 +249,7 @@ class ContentChecks:
         for feature in CHECKED_WITH_IMAGE:
             path = self._file_of(tag.key, feature)
             if path is not None:
-                self._index.findings.judge_anew(tag.key, feature, path)
+                self._index.judgements.judge_anew(tag.key, feature, path)
 
     def _still(self, tag: Tag) -> bool:
         """Whether the image that a file was compared with is the one that is there."""

@@ -226,7 +226,7 @@ class _Inquiry:
                 # Without the digest: how many embeddings are alike, only the whole index can tell.
                 detail = detail_of(path, verdict)._replace(digest=None)
                 self.index.tree.set_verdict(path, None, Outcome.BY_USE)
-                self.index.findings.put_detail(key, feature, detail)
+                self.index.judgements.put_detail(key, feature, detail)
 
     def _verdict(self, feature: Feature, path: str, image: str | None) -> Verdict:
         task = Task(

@@ -159,7 +159,7 @@ class Floods:
     def _look_at_expectations(self) -> bool:
         lines: list[str] = []
         excused: set[Outcome] = set()
-        for (feature, outcome), n in self._index.findings.failing().items():
+        for (feature, outcome), n in self._index.judgements.failing().items():
             total = self._checked(feature)
             if total >= MANY_FILES and 2 * n > total:
                 excused.add(outcome)

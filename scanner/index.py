@@ -29,6 +29,7 @@ from scanner.config import Config
 from scanner.exceptions import IndexFull
 from scanner.findings import FindingTable
 from scanner.intake import Intake
+from scanner.judgements import Judgements
 from scanner.layout import Layout
 from scanner.listing import Listing
 from scanner.mirror import Mirror
@@ -129,9 +130,8 @@ class Index:
         self.assets.recorded.update(self.recorded() or {})
         self.users = FileUsers(self.db, self.claims, self._classify, self.assets.expecting)
         self._told = compared
-        self.findings = FindingTable(
-            self.db, self.tree, self.assets, self.owners.counts, config.verify, self.layout.roots
-        )
+        self.judgements = Judgements(self.db, self.tree, self.assets, self.layout.roots)
+        self.findings = FindingTable(self.db, self.judgements, self.owners.counts, config.verify)
         self.mirror = Mirror(self.db, self.tree, self.claims, self.owners, self.assets)
         self.mirror.crawled = self.meta("crawled") is not None
         self._intake = Intake(self.tree, self.claims, self.owners, self.assets, self.findings, self._arrivals)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from kindworld import CASES, SCHEMA, Key, KindWorld, make
 from postgres import Cluster
-from running import Serving
+from running import Serving, free_port
 from waiting import until
 
 from scanner.records import Kind
@@ -177,7 +178,8 @@ def test_what_cannot_be_looked_at_is_two_whatever_was_found(
         assert (code, "products" in err, "stale" in out) == (2, True, False)
         (tmp_path / "away").rename(world.root / "products")
         assert verify(world, monkeypatch, capfdbinary)[0] == 1
-        world.url = world.url.replace("pipeline.db", "none.db").replace("127.0.0.1:", "127.0.0.1:1")
+        world.url = world.url.replace("pipeline.db", "none.db")
+        world.url = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", world.url)
         code, out, err = verify(world, monkeypatch, capfdbinary)
         assert (code, "database" in err) == (2, True), err
 

@@ -144,6 +144,7 @@ def test_what_cannot_be_looked_at_is_two_and_never_clean(
 ) -> None:
     gone = command(SIDECAR_DATABASE__URL=f"sqlite:///{tmp_path}/nowhere.db")
     assert (gone.returncode, "database" in gone.stderr) == (2, True)
+    assert "no findings so far, and not everything could be looked at" in gone.stdout
     os.rename(world.root / "frames", tmp_path / "away")
     root = verify(world)
     assert (root.returncode, "frames" in root.stderr) == (2, True), (root.stdout, root.stderr)

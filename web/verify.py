@@ -233,6 +233,8 @@ def _table(config: Config, outcome: Outcome, found: Iterator[FindingItem]) -> No
         text = f"{finding.kind:<10} {finding.feature:<9} {finding.asset_id}  {place}  {finding.detail}"
         console.print(escape(_printable(text)), soft_wrap=True)
     verdict = f"{outcome.found or 'no'} finding{'' if outcome.found == 1 else 's'}"
+    if outcome.reasons:
+        verdict += " so far, and not everything could be looked at"
     console.print(escape(f"{verdict}; {outcome.depth}"), soft_wrap=True)
 
 
