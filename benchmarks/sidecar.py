@@ -102,11 +102,18 @@ class Sidecar:
 
     def scanner(self) -> int:
         """The process id of the scanner."""
-        path = f"/proc/{self.pid}/task/{self.pid}/children"
-        for pid in Path(path).read_text().split():
-            if "scanner.service" in Path(f"/proc/{pid}/cmdline").read_text():
-                return int(pid)
+        for pid in self._children("scanner.service"):
+            return pid
         raise ProcessLookupError("no scanner runs")
+
+    def web_processes(self) -> list[int]:
+        """The process ids of all that answer requests."""
+        return [self.pid, *self._children("web.serving")]
+
+    def _children(self, module: str) -> list[int]:
+        path = f"/proc/{self.pid}/task/{self.pid}/children"
+        pids = map(int, Path(path).read_text().split())
+        return [pid for pid in pids if module in Path(f"/proc/{pid}/cmdline").read_text()]
 
     def health(self) -> dict[str, Any]:
         """The body of ``/healthz``."""
